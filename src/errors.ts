@@ -1,0 +1,123 @@
+/**
+ * The closed list of refusals.
+ *
+ * A refusal is a value, returned and never thrown: it keeps its reason from the stage that found it to the
+ * client that reads it. Exceptions are for bugs. Every code has one HTTP status, one title, and says whether
+ * sending the same call again can help. The texts reach callers: no secret may enter a detail (law 7).
+ */
+
+interface CodeFacts {
+  readonly status: number;
+  readonly title: string;
+  /** Can the same call succeed later without the caller changing it? */
+  readonly retry: boolean;
+}
+
+export const CODES = {
+  malformed_request: { status: 400, title: "The request is malformed", retry: false },
+  token_malformed: { status: 401, title: "The token cannot be read", retry: false },
+  token_truncated: { status: 401, title: "The token is cut or damaged", retry: false },
+  token_invalid: { status: 401, title: "The token does not verify", retry: false },
+  token_expired: { status: 401, title: "The token has expired", retry: false },
+  token_revoked: { status: 401, title: "The token was revoked", retry: false },
+  discharge_missing: { status: 401, title: "A third party's discharge is missing", retry: false },
+  signature_missing: { status: 401, title: "The request is not signed", retry: false },
+  signature_invalid: { status: 401, title: "The request's signature does not verify", retry: false },
+  replayed: { status: 401, title: "The signed request was seen before", retry: false },
+  caveat_denied: { status: 403, title: "A caveat forbids this call", retry: false },
+  unknown_caveat: { status: 403, title: "A caveat is not understood, so it is refused", retry: false },
+  no_such_tenant: { status: 404, title: "No such tenant", retry: false },
+  no_such_actor_type: { status: 404, title: "No such actor type", retry: false },
+  no_such_message: { status: 404, title: "No such message", retry: false },
+  out_of_order: { status: 409, title: "The message is out of order", retry: false },
+  idempotency_mismatch: {
+    status: 409,
+    title: "The idempotency key was used for another request",
+    retry: false,
+  },
+  in_flight: { status: 409, title: "A call with this idempotency key is in flight", retry: true },
+  too_large: { status: 413, title: "The request is too large", retry: false },
+  not_leader: { status: 421, title: "This node does not lead the actor's shard", retry: true },
+  schema_violation: { status: 422, title: "The arguments do not match the message's schema", retry: false },
+  handler_error: { status: 422, title: "The handler refused the message", retry: false },
+  quota_exceeded: { status: 429, title: "A quota is used up", retry: true },
+  handler_trapped: { status: 502, title: "The handler trapped", retry: false },
+  handler_fuel: { status: 502, title: "The handler used up its fuel", retry: false },
+  handler_memory: { status: 502, title: "The handler used up its memory", retry: false },
+  handler_invalid: { status: 502, title: "The handler broke its interface", retry: false },
+  upstream_failed: { status: 502, title: "The upstream failed", retry: true },
+  overloaded: { status: 503, title: "The node is overloaded", retry: true },
+  store_unavailable: { status: 503, title: "The store does not answer", retry: true },
+  draining: { status: 503, title: "The node is draining", retry: true },
+  outcome_unknown: { status: 504, title: "Whether the call took effect is not known", retry: true },
+  deadline: { status: 504, title: "The deadline passed before the call ran", retry: true },
+} as const satisfies Record<string, CodeFacts>;
+
+export type Code = keyof typeof CODES;
+
+/** What a refusal can carry beside its code, all of it safe to show to the caller. */
+export interface RefusalFacts {
+  /** Which token of the request, counted from 0; the root token is 0. */
+  readonly token?: number;
+  /** Which caveat of that token, counted from 0, and its text. */
+  readonly caveat?: { readonly index: number; readonly text: string };
+  /** The messages that would be admitted now. */
+  readonly enabled?: readonly string[];
+  readonly retry_after_ms?: number;
+  /** RFC 6901 JSON pointer to the value that broke the schema. */
+  readonly path?: string;
+  /** The handler's own error code, beside `handler_error`. */
+  readonly handler_code?: string;
+}
+
+export class Refusal {
+  readonly code: Code;
+  readonly detail: string;
+  readonly facts: RefusalFacts;
+
+  constructor(code: Code, detail: string, facts: RefusalFacts = {}) {
+    this.code = code;
+    this.detail = detail;
+    this.facts = facts;
+  }
+
+  get status(): number {
+    return CODES[this.code].status;
+  }
+
+  /** The same refusal, with facts that only an outer stage knows. */
+  with(facts: RefusalFacts): Refusal {
+    return new Refusal(this.code, this.detail, { ...this.facts, ...facts });
+  }
+}
+
+export function refuse(code: Code, detail: string, facts?: RefusalFacts): Refusal {
+  return new Refusal(code, detail, facts);
+}
+
+export function isRefusal(value: unknown): value is Refusal {
+  return value instanceof Refusal;
+}
+
+/** RFC 9457 problem document. */
+export interface Problem extends RefusalFacts {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: Code;
+  readonly request_id: string;
+}
+
+export function toProblem(refusal: Refusal, requestId: string): Problem {
+  const { status, title } = CODES[refusal.code];
+  return {
+    type: `urn:postern:problem:${refusal.code}`,
+    title,
+    status,
+    detail: refusal.detail,
+    code: refusal.code,
+    ...refusal.facts,
+    request_id: requestId,
+  };
+}

@@ -1,0 +1,111 @@
+/**
+ * Bounded, strict JSON (RFC 8259, restricted to what RFC 7493 calls interoperable).
+ *
+ * `parseJson` guarantees: valid UTF-8, bounded depth and size, no duplicate names, no `__proto__` member, and
+ * no number that would be silently altered (an integer past 2^53 - 1, a double past its range). Money passes
+ * through here: a changed amount is worse than a refused one.
+ */
+import { fromUtf8 } from "./bytes.ts";
+import { type Refusal, refuse } from "./errors.ts";
+import { JSON_DEPTH_MAX, JSON_VALUES_MAX } from "./limits.ts";
+
+export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
+export type JsonObject = { readonly [name: string]: Json };
+
+export function isJsonObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** @returns the value, or `malformed_request` with the reason. */
+export function parseJson(bytes: Uint8Array): { readonly value: Json } | Refusal {
+  const text = fromUtf8(bytes);
+  if (text === undefined) return refuse("malformed_request", "the JSON document is not valid UTF-8");
+  const scanned = scan(text);
+  if (typeof scanned === "string") return refuse("malformed_request", scanned);
+  let value: Json;
+  try {
+    value = JSON.parse(text) as Json;
+  } catch {
+    return refuse("malformed_request", "the body is not a JSON document");
+  }
+  const names = countNames(value);
+  if (typeof names === "string") return refuse("malformed_request", names);
+  if (names !== scanned.members)
+    return refuse("malformed_request", "a JSON object has two members of one name");
+  return { value };
+}
+
+/** One pass before the parser: its recursion and its memory are bounded by what this lets through. */
+function scan(text: string): { readonly members: number } | string {
+  let depth = 0;
+  let members = 0;
+  let values = 0;
+  for (let i = 0; i < text.length; i++) {
+    switch (text.charCodeAt(i)) {
+      case 0x22: // "
+        i = endOfString(text, i);
+        break;
+      case 0x7b: // {
+      case 0x5b: // [
+        if (++depth > JSON_DEPTH_MAX) return `the JSON document is nested deeper than ${JSON_DEPTH_MAX}`;
+        values++;
+        break;
+      case 0x7d: // }
+      case 0x5d: // ]
+        depth--;
+        break;
+      case 0x3a: // :
+        members++;
+        break;
+      case 0x2c: // ,
+        values++;
+        break;
+      default:
+        if (startsNumber(text.charCodeAt(i))) {
+          const end = endOfNumber(text, i);
+          if (!isExact(text.slice(i, end))) return "a JSON number is outside the range that is kept exactly";
+          i = end - 1;
+        }
+    }
+    if (values > JSON_VALUES_MAX) return `the JSON document has more than ${JSON_VALUES_MAX} values`;
+  }
+  return { members };
+}
+
+function endOfString(text: string, start: number): number {
+  let i = start + 1;
+  while (i < text.length && text.charCodeAt(i) !== 0x22) i += text.charCodeAt(i) === 0x5c ? 2 : 1;
+  return i;
+}
+
+function startsNumber(code: number): boolean {
+  return code === 0x2d || (code >= 0x30 && code <= 0x39);
+}
+
+function endOfNumber(text: string, start: number): number {
+  let i = start + 1;
+  while (i < text.length && /[0-9.eE+-]/.test(text.charAt(i))) i++;
+  return i;
+}
+
+function isExact(literal: string): boolean {
+  const value = Number(literal);
+  return /[.eE]/.test(literal) ? Number.isFinite(value) : Number.isSafeInteger(value);
+}
+
+/** Member names of the whole value; a string says why it is refused. */
+function countNames(value: Json): number | string {
+  if (typeof value !== "object" || value === null) return 0;
+  let count = 0;
+  const isArray = Array.isArray(value);
+  for (const [name, member] of Object.entries<Json>(value)) {
+    if (!isArray) {
+      if (name === "__proto__") return "a JSON object has a member named __proto__";
+      count++;
+    }
+    const inner = countNames(member);
+    if (typeof inner === "string") return inner;
+    count += inner;
+  }
+  return count;
+}

@@ -1,0 +1,92 @@
+/**
+ * Every bound of Postern, named, with its unit last and the reason for its size.
+ *
+ * A bound is checked before the work or the memory that it bounds is spent. Past one: refused (law 1).
+ */
+
+// ── One request ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** All request headers together, as Node's parser counts them: a 16 KiB token beside the signature fields. */
+export const HEADERS_BYTES_MAX = 32 * 1024;
+/** A body is held whole, because its digest is signed: 1 MiB × the calls in flight is what a node can afford. */
+export const BODY_BYTES_MAX = 1024 * 1024;
+/** JSON nesting. Deeper documents gain nothing and cost stack in every parser behind us. */
+export const JSON_DEPTH_MAX = 64;
+/** Values (members and elements) in one document: what a walk over it may cost, about 10 ms. */
+export const JSON_VALUES_MAX = 100_000;
+/** Tenant, type, id and message names: each becomes part of store keys and log lines. */
+export const NAME_LENGTH_MAX = 64;
+export const ACTOR_ID_LENGTH_MAX = 128;
+/** `Idempotency-Key`, quotes excluded. Clients send UUIDs (36); 255 is what others accept. */
+export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
+/** `Request-Timeout-Ms`: nobody waits longer than five minutes for one message. */
+export const REQUEST_TIMEOUT_MS_MAX = 300_000;
+/** How long a client may take to send its whole request: a slow sender must not hold a connection. */
+export const RECEIVE_TIMEOUT_MS = 30_000;
+
+// ── Tokens ───────────────────────────────────────────────────────────────────────────────────────────────
+
+/** One macaroon in binary. 16 KiB holds about a hundred caveats; past it a token belongs in no header. */
+export const TOKEN_BYTES_MAX = 16 * 1024;
+/** Caveats of one macaroon: each costs one HMAC (3 µs) before anything of the request is proved. */
+export const CAVEATS_MAX = 128;
+/** One caveat's text: a protocol expression (1 KiB) and its name. */
+export const CAVEAT_BYTES_MAX = 2 * 1024;
+
+// ── Signed requests ──────────────────────────────────────────────────────────────────────────────────────
+
+/** `expires - created` of a signature: how long a captured request could matter. */
+export const SIGNATURE_LIFETIME_S_MAX = 60;
+/** How far a caller's clock may differ from ours, both ways. */
+export const CLOCK_SKEW_S_MAX = 30;
+/** A nonce of a signed request, as text: 16 random bytes are 22 characters. */
+export const NONCE_LENGTH_MIN = 16;
+export const NONCE_LENGTH_MAX = 64;
+/** Nonces remembered at once: 90 s of 5,000 calls/s at about 100 bytes each. Full means refused, never forgotten. */
+export const REPLAY_ENTRIES_MAX = 450_000;
+
+// ── Protocols ────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The text of one protocol expression. */
+export const PROTOCOL_BYTES_MAX = 1024;
+/** Different messages in one expression. */
+export const PROTOCOL_MESSAGES_MAX = 64;
+/** States of one compiled protocol: each state is a row of the transition table kept while it is cached. */
+export const PROTOCOL_STATES_MAX = 512;
+/** Parentheses nested in one expression: the parser recurses this deep. */
+export const PROTOCOL_DEPTH_MAX = 64;
+/** The upper number of a repetition `{m,n}`. */
+export const PROTOCOL_REPEAT_MAX = 512;
+/** Expression nodes built while one protocol is compiled: about 20 ms of work, whatever its text is. */
+export const PROTOCOL_WORK_MAX = 200_000;
+/** Compiled protocols kept: the least recently used one goes first. */
+export const PROTOCOL_CACHE_ENTRIES_MAX = 4096;
+
+// ── Actors ───────────────────────────────────────────────────────────────────────────────────────────────
+
+/** State of one actor, as JSON text: it is written to the log at each change. */
+export const STATE_BYTES_MAX = 1024 * 1024;
+/** Monitors that left their start, for one actor: anyone may attenuate a new one into being. */
+export const MONITORS_PER_ACTOR_MAX = 4096;
+/** How long the reply to an idempotency key is kept: clients retry for seconds, operators for minutes. */
+export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
+/** Kept replies of one actor: 10 minutes of 400 calls/s. Full means refused, never forgotten. */
+export const IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX = 250_000;
+/** Calls waiting in one actor's mailbox. */
+export const MAILBOX_CALLS_MAX = 1024;
+/** Calls admitted and not yet answered, on the node. */
+export const CALLS_IN_FLIGHT_MAX = 10_000;
+
+// ── Store and log ────────────────────────────────────────────────────────────────────────────────────────
+
+/** One object of the store: a part of a checkpoint, a handler, a group of log entries. */
+export const OBJECT_BYTES_MAX = 64 * 1024 * 1024;
+/** One group commit: what is written in one store round trip. */
+export const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
+export const COMMIT_ENTRIES_MAX = 4096;
+/** One part of a checkpoint: parts keep single objects small enough to read and write in one go. */
+export const CHECKPOINT_PART_BYTES = 8 * 1024 * 1024;
+/** A checkpoint is written once the log past the last one is this long, and longer than that checkpoint. */
+export const CHECKPOINT_LOG_BYTES_MIN = 4 * 1024 * 1024;
+
+// ── Sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
