@@ -57,10 +57,13 @@ export const PROTOCOL_STATES_MAX = 512;
 export const PROTOCOL_DEPTH_MAX = 64;
 /** The upper number of a repetition `{m,n}`. */
 export const PROTOCOL_REPEAT_MAX = 512;
-/** Expression nodes built while one protocol is compiled: about 20 ms of work, whatever its text is. */
-export const PROTOCOL_WORK_MAX = 200_000;
+/** Expression nodes built while one protocol is compiled, counted with their parts: at most about 10 ms, whatever
+ * the text is. 512 states of 64 messages each take 34,000, nine interleaved messages 12,000, a plain session 20. */
+export const PROTOCOL_WORK_MAX = 40_000;
 /** Compiled protocols kept: the least recently used one goes first. */
 export const PROTOCOL_CACHE_ENTRIES_MAX = 4096;
+/** What they may take together: the largest table is 64 KiB, and an edge isolate has 128 MiB for everything. */
+export const PROTOCOL_CACHE_BYTES_MAX = 16 * 1024 * 1024;
 
 // ── Actors ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -72,8 +75,6 @@ export const MONITORS_PER_ACTOR_MAX = 4096;
 export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
 /** Kept replies of one actor: 10 minutes of 400 calls/s. Full means refused, never forgotten. */
 export const IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX = 250_000;
-/** Calls waiting in one actor's mailbox. */
-export const MAILBOX_CALLS_MAX = 1024;
 /** Calls admitted and not yet answered, on the node. */
 export const CALLS_IN_FLIGHT_MAX = 10_000;
 
@@ -81,6 +82,10 @@ export const CALLS_IN_FLIGHT_MAX = 10_000;
 
 /** One object of the store: a part of a checkpoint, a handler, a group of log entries. */
 export const OBJECT_BYTES_MAX = 64 * 1024 * 1024;
+/** Times one conditional put is sent, each after reading back, before its outcome is left unknown. */
+export const PUT_ATTEMPTS_MAX = 4;
+/** Times a shard is tried to be taken while other nodes take it too. */
+export const CLAIM_ATTEMPTS_MAX = 16;
 /** One group commit: what is written in one store round trip. */
 export const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
 export const COMMIT_ENTRIES_MAX = 4096;
@@ -90,3 +95,48 @@ export const CHECKPOINT_PART_BYTES = 8 * 1024 * 1024;
 export const CHECKPOINT_LOG_BYTES_MIN = 4 * 1024 * 1024;
 
 // ── Sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/** One handler module as uploaded. Rust with its standard library is 0.1 to 1 MB, a QuickJS 1 MB. */
+export const WASM_MODULE_BYTES_MAX = 4 * 1024 * 1024;
+/** Linear memory of one turn, in pages of 64 KiB: 16 MiB × the turns that run at once. */
+export const WASM_MEMORY_PAGES_MAX = 256;
+/** Tables of one module. Compilers emit one; a second and third serve reference types. */
+export const WASM_TABLES_MAX = 4;
+/** Elements of one table, and of all element segments: each turn fills them anew, at up to 50 ns each. */
+export const WASM_TABLE_ELEMENTS_MAX = 10_000;
+export const WASM_FUNCTIONS_MAX = 20_000;
+export const WASM_TYPES_MAX = 4096;
+/** Parameters of one function or block: a call moves them all for the price of one instruction. */
+export const WASM_PARAMETERS_MAX = 64;
+/** Results of one function or block: every branch out of it moves them. */
+export const WASM_RESULTS_MAX = 16;
+/** Globals, exports, data and element segments: each turn makes them anew. */
+export const WASM_GLOBALS_MAX = 1024;
+export const WASM_EXPORTS_MAX = 1024;
+export const WASM_SEGMENTS_MAX = 4096;
+/** One function's code. An interpreter's main loop is 100 KB. */
+export const WASM_FUNCTION_BYTES_MAX = 256 * 1024;
+/** Locals of one function, parameters included: each is zeroed at each call and kept at each branch. */
+export const WASM_LOCALS_MAX = 4096;
+/**
+ * Code bytes × (locals + operand stack), of one function: what V8 can spend to compile it, as it keeps a
+ * value of each slot at each branch. 32 KB with 50,000 locals (1.6e9) take 1.5 s and 2 GB; this takes 0.1 s.
+ * A loop header counts as 24 bytes.
+ */
+export const WASM_FUNCTION_SLOTS_MAX = 64_000_000;
+/** The same, over all functions: compilation happens at the first call of each, inside some turn. */
+export const WASM_MODULE_SLOTS_MAX = 256_000_000;
+/** Blocks nested in one function: a switch of n cases nests n. */
+export const WASM_BLOCK_NESTING_MAX = 1024;
+/** Targets of one br_table. */
+export const WASM_BR_TABLE_TARGETS_MAX = 8192;
+/** Problems that one admission reports before it gives up. */
+export const WASM_PROBLEMS_MAX = 20;
+/** One turn, in units of fuel (`src/dispatch/opcodes.ts`): 50 to 100 ms of one core in a hostile loop. */
+export const TURN_FUEL_MAX = 250_000_000;
+/** Call stack of one turn, as the fuel pass counts it: half of what V8 has (984 KiB), the same on every machine. */
+export const TURN_STACK_BYTES_MAX = 384 * 1024;
+/** What a handler may return: a state and a reply of full size, and the names around them. */
+export const TURN_OUTPUT_BYTES_MAX = STATE_BYTES_MAX + BODY_BYTES_MAX + 4096;
+/** A handler's own error text: it goes into a problem document and a log line. */
+export const HANDLER_DETAIL_LENGTH_MAX = 1024;

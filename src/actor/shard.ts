@@ -1,0 +1,192 @@
+/**
+ * The shard's runtime: one call at a time for each actor, its effect whole or not at all.
+ *
+ * A call looks at the kept replies, steps all monitors, runs the handler's turn, and becomes one log entry; its
+ * reply leaves when that entry is durable (law 5). The next call already sees the new state: should the entry
+ * fail, the log is ended and nothing that was built on it is ever answered. Refusals that depend on state wait
+ * for what they saw to be durable, too.
+ */
+import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import type { Json } from "../json.ts";
+import {
+  IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX,
+  IDEMPOTENCY_RETENTION_MS,
+  MONITORS_PER_ACTOR_MAX,
+} from "../limits.ts";
+import type { Automaton } from "../protocol/automaton.ts";
+import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
+import { type Actor, type Actors, forgetMonitors } from "./actors.ts";
+import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
+
+/** What a turn leaves: its reply, and the new state as JSON text where it changed. */
+type TurnResult = Pick<HandlerResult, "reply" | "state">;
+
+export interface CaveatMonitor extends Monitor {
+  readonly until_ms: number | undefined;
+}
+
+export interface Call {
+  readonly tenant: string;
+  /** `type/id`. */
+  readonly actor: string;
+  readonly message: string;
+  readonly args: Json;
+  readonly signer: string;
+  readonly now_ms: number;
+  readonly seed: string;
+  /** The policy's behaviour; an actor that already lives under another keeps that one. */
+  readonly behaviour: string;
+  readonly monitors: readonly CaveatMonitor[];
+  /** Messages that the token allows at all; `undefined` where it does not say. */
+  readonly messages: ReadonlySet<string> | undefined;
+  /** The message is declared to change no state. */
+  readonly reads: boolean;
+  readonly idempotency: { readonly key: string; readonly digest: string } | undefined;
+  readonly nonce: { readonly key: string; readonly until_s: number };
+  readonly run: (turn: Turn) => TurnResult | Refusal;
+}
+
+export interface Answer {
+  readonly reply: Json;
+  /** The reply is the kept one of an earlier call with the same idempotency key. */
+  readonly kept: boolean;
+}
+
+/** The shard's log, as far as the runtime needs it. */
+export interface EntryLog {
+  append(entry: string): Promise<Refusal | undefined>;
+  /** Resolves when all that was appended before is settled. */
+  settled(): Promise<Refusal | undefined>;
+}
+
+export interface Protocols {
+  compile(expression: string): Automaton | Refusal;
+  step(
+    monitors: readonly Monitor[],
+    states: MonitorStates,
+    message: string,
+    among?: ReadonlySet<string>,
+  ): readonly Step[] | Refusal;
+}
+
+const BEHAVIOUR = "behaviour";
+
+export class Shard {
+  readonly #actors: Actors;
+  readonly #log: EntryLog;
+  readonly #protocols: Protocols;
+
+  constructor(actors: Actors, log: EntryLog, protocols: Protocols) {
+    this.#actors = actors;
+    this.#log = log;
+    this.#protocols = protocols;
+  }
+
+  async call(call: Call): Promise<Answer | Refusal> {
+    const address = `${call.tenant}/${call.actor}`;
+    const actor = this.#actors.peek(address);
+    const kept = keptReply(actor, call);
+    if (kept !== undefined) return this.#after(kept);
+
+    const effect = this.#turn(actor, call);
+    if (isRefusal(effect)) return this.#after(effect);
+    const entry: Entry = { v: 1, actor: address, ...effect.entry };
+    this.#actors.apply(entry, effect.state);
+    const failed = await this.#log.append(encodeEntry(entry, effect.state));
+    return failed ?? { reply: entry.reply, kept: false };
+  }
+
+  /** An answer that only looked: it leaves when what it saw is durable. */
+  async #after(answer: Answer | Refusal): Promise<Answer | Refusal> {
+    return (await this.#log.settled()) ?? answer;
+  }
+
+  /** The whole effect of one message, without applying any of it. */
+  #turn(actor: Actor, call: Call): Effect | Refusal {
+    const full = fullLedger(actor, call);
+    if (full !== undefined) return full;
+    const expression = actor.behaviour?.[0] ?? call.behaviour;
+    const automaton = this.#protocols.compile(expression);
+    if (isRefusal(automaton)) return automaton;
+
+    const states = statesOf(actor);
+    const all = [{ id: BEHAVIOUR, automaton }, ...call.monitors];
+    const steps = this.#protocols.step(all, states, call.message, call.messages);
+    if (isRefusal(steps)) return steps;
+    const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
+    const monitors = monitorRecords(steps, call.monitors);
+    if (crowded(actor, monitors, call.now_ms))
+      return refuse("quota_exceeded", `the actor has ${MONITORS_PER_ACTOR_MAX} protocols in progress`);
+
+    const { message, args, now_ms, seed, signer, idempotency, nonce } = call;
+    const turn = call.run({ state: actor.state, message, args, now_ms, seed, actor: call.actor });
+    if (isRefusal(turn)) return turn;
+    const state = turn.state === actor.state ? undefined : turn.state;
+    if (call.reads && state !== undefined)
+      return refuse(
+        "handler_invalid",
+        `${message} is declared to read only, but the handler changed the state`,
+      );
+    return {
+      state,
+      entry: {
+        message,
+        args,
+        at: now_ms,
+        seed,
+        signer,
+        behaviour: [expression, behaviour],
+        monitors,
+        reply: turn.reply,
+        ...(idempotency && {
+          kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
+        }),
+        nonce: [nonce.key, nonce.until_s],
+      },
+    };
+  }
+}
+
+interface Effect {
+  readonly entry: Omit<Entry, "v" | "actor">;
+  readonly state: string | undefined;
+}
+
+function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusal | undefined {
+  const kept = idempotency && actor.replies.get(idempotency.key);
+  if (kept === undefined || kept.until_ms < now_ms) return undefined;
+  return kept.digest === idempotency?.digest
+    ? { reply: kept.reply, kept: true }
+    : refuse("idempotency_mismatch", "this idempotency key was used with another message or other arguments");
+}
+
+function fullLedger(actor: Actor, { idempotency }: Call): Refusal | undefined {
+  if (idempotency === undefined || actor.replies.size < IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX) return undefined;
+  return refuse("quota_exceeded", "the actor keeps as many replies for retries as it may; some expire soon", {
+    retry_after_ms: 60_000,
+  });
+}
+
+function statesOf(actor: Actor): MonitorStates {
+  return (id) => (id === BEHAVIOUR ? (actor.behaviour?.[1] ?? 0) : (actor.monitors.get(id)?.state ?? 0));
+}
+
+/** The caveat monitors that moved: one that stays where it is needs no record. */
+function monitorRecords(
+  steps: readonly Step[],
+  monitors: readonly CaveatMonitor[],
+): readonly MonitorRecord[] {
+  const until = new Map(monitors.map(({ id, until_ms }) => [id, until_ms ?? null]));
+  return steps
+    .filter(({ id, from, to }) => id !== BEHAVIOUR && from !== to)
+    .map(({ id, to }) => [id, to, until.get(id) ?? null]);
+}
+
+/** Anyone may attenuate new monitors into being, so their number is bounded, the expired ones not counted. */
+function crowded(actor: Actor, records: readonly MonitorRecord[], now_ms: number): boolean {
+  const added = records.filter(([id]) => !actor.monitors.has(id)).length;
+  if (added === 0 || actor.monitors.size + added <= MONITORS_PER_ACTOR_MAX) return false;
+  forgetMonitors(actor, now_ms);
+  return actor.monitors.size + added > MONITORS_PER_ACTOR_MAX;
+}

@@ -1,0 +1,282 @@
+/**
+ * The gate: one request, one way through.
+ *
+ *     bytes → envelope → verify → authorize → protocol → dispatch → record → reply
+ *
+ * Cheap refusals come first; what costs memory is written only after the signature has verified. The clock,
+ * randomness and the store come in as arguments, so the same gate runs on Node and at the edge.
+ */
+import { Hono } from "hono";
+import type { Answer, Call, CaveatMonitor, Shard } from "./actor/shard.ts";
+import { authorize, type Grant, refuseExpired } from "./authorize/authorize.ts";
+import { fromUtf8, toHex } from "./bytes.ts";
+import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { parseJson } from "./json.ts";
+import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
+import type { ProtocolCache } from "./protocol/cache.ts";
+import { monitorId } from "./protocol/monitor.ts";
+import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
+import type { Recorder } from "./record/requests.ts";
+import { readBody } from "./request/body.ts";
+import { checkContentDigest } from "./request/digest.ts";
+import { readAuthorization, readIdempotencyKey, readTimeout, requireJson } from "./request/headers.ts";
+import { type ReceivedSignature, readSignature } from "./request/signature-base.ts";
+import { readTarget, type Target } from "./request/target.ts";
+import { HTTP_SIGNATURE_TAG, taggedHash } from "./signature/bip340.ts";
+import { refuseStale, rememberUntil } from "./signature/freshness.ts";
+import type { ReplayWindow } from "./signature/replay.ts";
+import type { SignatureScheme } from "./signature/scheme.ts";
+import type { ActorType, MessageType, Tenant } from "./tenants.ts";
+import { decodeToken, type V1Codec } from "./token/envelope.ts";
+import { verifyingKey } from "./token/keyring.ts";
+import { type Macaroon, parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
+import { verify } from "./token/verify.ts";
+
+export interface GatewayOptions {
+  readonly tenant: (name: string) => Tenant | undefined;
+  readonly shard: Pick<Shard, "call">;
+  readonly protocols: ProtocolCache;
+  readonly scheme: SignatureScheme;
+  readonly replays: ReplayWindow;
+  /** Host and port under which callers may address this gate; never inferred from a request. */
+  readonly authorities: ReadonlySet<string>;
+  /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
+  readonly unready: () => Refusal | undefined;
+  readonly closed: () => Refusal | undefined;
+  readonly record: Recorder;
+  /** ms since the epoch. */
+  readonly now_ms: () => number;
+  /** Monotonic. */
+  readonly monotonic_ms: () => number;
+  readonly random: (length: number) => Uint8Array;
+  readonly v1?: V1Codec;
+}
+
+export function createGateway(gate: GatewayOptions): Hono {
+  const app = new Hono();
+  const reply: ReplyOptions = { ...gate, requestId: () => toHex(gate.random(8)) };
+  let callsInFlight = 0;
+
+  app.get("/livez", (c) => c.json({ status: "alive" }));
+  app.get("/readyz", (c) => {
+    const refusal = gate.unready();
+    return refusal === undefined ? c.json({ status: "ready" }) : problemResponse(refusal, reply.requestId());
+  });
+  app.post("/v1/:tenant/:type/:id/:message", (c) =>
+    replyTo(c.req.method, reply, async (notes) => {
+      if (callsInFlight >= CALLS_IN_FLIGHT_MAX)
+        return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
+      callsInFlight++;
+      try {
+        return await pass(gate, c.req.raw, notes);
+      } finally {
+        callsInFlight--;
+      }
+    }),
+  );
+  app.all("*", (c) =>
+    replyTo(c.req.method, reply, async () =>
+      refuse(
+        "malformed_request",
+        "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}",
+      ),
+    ),
+  );
+  return app;
+}
+
+/** The pipeline. Each stage takes what the one before it has established, and says so by its type. */
+async function pass(gate: GatewayOptions, request: Request, notes: Notes): Promise<Answer | Refusal> {
+  const closed = gate.closed();
+  if (closed !== undefined) return closed;
+  const deadline_ms = readTimeout(request.headers.get("request-timeout-ms"));
+  if (isRefusal(deadline_ms)) return deadline_ms;
+  const received_ms = gate.monotonic_ms();
+
+  const envelope = openEnvelope(gate, request);
+  if (isRefusal(envelope)) return envelope;
+  notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
+  notes.message = envelope.target.message;
+
+  const body = await readBody(request);
+  if (isRefusal(body)) return body;
+  const digest = checkContentDigest(request.headers.get("content-digest"), body);
+  if (isRefusal(digest)) return digest;
+
+  const now_ms = gate.now_ms();
+  const token = verifyCaller(gate, envelope, now_ms);
+  if (isRefusal(token)) return token;
+  notes.signer = envelope.signature.keyid;
+
+  const grant = authorizeCall(envelope, token, now_ms);
+  if (isRefusal(grant)) return grant;
+  const message = typedMessage(envelope);
+  if (isRefusal(message)) return message;
+  const call = composeCall(gate, envelope, grant, message, body, digest, now_ms);
+  if (isRefusal(call)) return call;
+
+  if (gate.monotonic_ms() - received_ms > deadline_ms)
+    return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
+  return gate.shard.call(call);
+}
+
+/** A request whose shape is right. Token and signature are still only claims. */
+interface Envelope {
+  readonly target: Target;
+  readonly tenant: Tenant;
+  readonly macaroon: Macaroon;
+  readonly signature: ReceivedSignature;
+  readonly idempotencyKey: string | undefined;
+}
+
+function openEnvelope(gate: GatewayOptions, request: Request): Envelope | Refusal {
+  const url = new URL(request.url);
+  const target = readTarget(url);
+  if (isRefusal(target)) return target;
+  if (!gate.authorities.has(url.host))
+    return refuse("malformed_request", "this gate does not answer under the host that the request names");
+  const tenant = gate.tenant(target.tenant);
+  if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${target.tenant}`);
+  const wrongType = requireJson(request.headers.get("content-type"));
+  if (wrongType !== undefined) return wrongType;
+  const idempotencyKey = readIdempotencyKey(request.headers.get("idempotency-key"));
+  if (isRefusal(idempotencyKey)) return idempotencyKey;
+
+  const macaroon = claimedToken(gate, request);
+  if (isRefusal(macaroon)) return macaroon;
+  const signature = claimedSignature(gate, request, url);
+  if (isRefusal(signature)) return signature;
+  return { target, tenant, macaroon, signature, idempotencyKey };
+}
+
+function claimedToken(gate: GatewayOptions, request: Request): Macaroon | Refusal {
+  const text = readAuthorization(request.headers.get("authorization"));
+  if (isRefusal(text)) return text;
+  const macaroon = decodeToken(text, gate.v1);
+  if (isRefusal(macaroon)) return macaroon.with({ token: 0 });
+  const texts = macaroon.unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
+  return refuseExpired(texts, gate.now_ms()) ?? macaroon;
+}
+
+function claimedSignature(gate: GatewayOptions, request: Request, url: URL): ReceivedSignature | Refusal {
+  const signature = readSignature({
+    method: request.method,
+    authority: url.host,
+    path: url.pathname,
+    query: "?",
+    field: (name) => request.headers.get(name),
+  });
+  if (isRefusal(signature)) return signature;
+  if (gate.replays.has(nonceKey(signature))) return replayed();
+  return refuseStale(signature, gate.now_ms() / 1000) ?? signature;
+}
+
+const nonceKey = ({ keyid, nonce }: ReceivedSignature): string => `${keyid}:${nonce}`;
+const replayed = (): Refusal => refuse("replayed", "a request with this key and nonce was already taken");
+
+/** The token's HMAC chain, then the request's signature, then its nonce: from here on the caller is known. */
+function verifyCaller(gate: GatewayOptions, envelope: Envelope, now_ms: number): VerifiedMacaroon | Refusal {
+  const { macaroon, signature, tenant } = envelope;
+  const identifier = parseIdentifier(macaroon.identifier);
+  if (identifier === undefined || identifier.tenant !== tenant.name)
+    return refuse("token_invalid", `the token was not minted by tenant ${tenant.name}`, { token: 0 });
+  const key = verifyingKey(tenant.keyring, identifier.kid);
+  if (key === undefined)
+    return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`, { token: 0 });
+  const token = verify(macaroon, key.secret);
+  if (isRefusal(token)) return token;
+
+  const message = taggedHash(HTTP_SIGNATURE_TAG, signature.base);
+  if (!gate.scheme.verify(signature.keyid, message, signature.signature))
+    return refuse("signature_invalid", "the signature does not verify over the request as it arrived");
+  const taken = gate.replays.remember(nonceKey(signature), rememberUntil(signature), now_ms / 1000);
+  if (taken === "replayed") return replayed();
+  if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
+  return token;
+}
+
+function authorizeCall({ target, tenant, signature }: Envelope, token: VerifiedMacaroon, now_ms: number) {
+  const { type, id, message } = target;
+  const access = { actor: { type, id }, message, now_ms, signer: signature.keyid };
+  return authorize(token, access, { holder: tenant.holder });
+}
+
+interface TypedMessage {
+  readonly actor: ActorType;
+  readonly message: MessageType;
+}
+
+function typedMessage({ target, tenant }: Envelope): TypedMessage | Refusal {
+  const actor = tenant.actors.get(target.type);
+  if (actor === undefined) return refuse("no_such_actor_type", `there is no actor type ${target.type}`);
+  const message = actor.messages.get(target.message);
+  if (message !== undefined) return { actor, message };
+  return refuse("no_such_message", `${target.type} has no message ${target.message}`, {
+    enabled: [...actor.messages.keys()].toSorted(),
+  });
+}
+
+/** Arguments of the right type, the token's monitors, and the handler: all that the shard needs. */
+function composeCall(
+  gate: GatewayOptions,
+  { target, signature, idempotencyKey }: Envelope,
+  grant: Grant,
+  { actor, message }: TypedMessage,
+  body: Uint8Array,
+  digest: Uint8Array,
+  now_ms: number,
+): Call | Refusal {
+  const args = parseJson(body);
+  if (isRefusal(args)) return args;
+  const violation = message.checkArgs(args.value);
+  if (violation !== undefined)
+    return refuse("schema_violation", `the arguments ${at(violation)}`, { path: violation.path });
+  const monitors = claimedMonitors(gate, grant);
+  if (isRefusal(monitors)) return monitors;
+  return {
+    tenant: target.tenant,
+    actor: `${target.type}/${target.id}`,
+    message: target.message,
+    args: args.value,
+    signer: signature.keyid,
+    now_ms,
+    seed: toHex(gate.random(16)),
+    behaviour: actor.behaviour,
+    monitors,
+    messages: grant.messages,
+    reads: message.reads,
+    idempotency:
+      idempotencyKey === undefined
+        ? undefined
+        : {
+            // Callers cannot meet each other's keys, and a key means one message with one body.
+            key: `${signature.keyid}:${idempotencyKey}`,
+            digest: `${target.message}:${toHex(digest)}`,
+          },
+    nonce: { key: nonceKey(signature), until_s: rememberUntil(signature) },
+    run: (turn) => {
+      const result = actor.run(turn);
+      if (isRefusal(result)) return result;
+      const broken = message.checkResult(result.reply);
+      return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
+    },
+  };
+}
+
+const at = ({ path, reason }: { path: string; reason: string }): string =>
+  `${path === "" ? "" : `at ${path} `}${reason}`;
+
+function claimedMonitors(gate: GatewayOptions, grant: Grant): readonly CaveatMonitor[] | Refusal {
+  const monitors: CaveatMonitor[] = [];
+  for (const { index, text, expression, tail, until_ms } of grant.protocols) {
+    const automaton = gate.protocols.get(expression);
+    const caveat = { index, text };
+    if (isRefusal(automaton))
+      return refuse("unknown_caveat", `caveat ${index} is refused: ${automaton.detail}`, {
+        token: 0,
+        caveat,
+      });
+    monitors.push({ id: monitorId(tail), automaton, caveat, until_ms });
+  }
+  return monitors;
+}

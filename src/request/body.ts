@@ -1,0 +1,40 @@
+/**
+ * The body, whole and bounded: it is held in memory because its digest is signed.
+ */
+import { type Refusal, refuse } from "../errors.ts";
+import { BODY_BYTES_MAX } from "../limits.ts";
+
+/** Refusals: `too_large` before the excess is read; `malformed_request` where the sender stopped half way. */
+export async function readBody(request: Request): Promise<Uint8Array | Refusal> {
+  const declared = Number(request.headers.get("content-length") ?? 0);
+  if (declared > BODY_BYTES_MAX) return tooLarge();
+  if (request.body === null) return new Uint8Array();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of request.body) {
+      length += chunk.length;
+      if (length > BODY_BYTES_MAX) return tooLarge();
+      chunks.push(chunk);
+    }
+  } catch {
+    return refuse("malformed_request", "the body ended before it was whole");
+  }
+  return join(chunks, length);
+}
+
+function tooLarge(): Refusal {
+  return refuse("too_large", `a body has at most ${BODY_BYTES_MAX} bytes`);
+}
+
+function join(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  const [only] = chunks;
+  if (only !== undefined && chunks.length === 1) return only;
+  const body = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    body.set(chunk, at);
+    at += chunk.length;
+  }
+  return body;
+}

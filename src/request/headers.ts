@@ -1,0 +1,37 @@
+/** The header fields that a call may carry beside its signature, each read strictly. */
+import { type Refusal, refuse } from "../errors.ts";
+import { IDEMPOTENCY_KEY_LENGTH_MAX, REQUEST_TIMEOUT_MS_MAX } from "../limits.ts";
+
+const SCHEME = /^macaroon +(\S+)$/i;
+
+/** `Authorization: Macaroon <token>` → the token's text. */
+export function readAuthorization(field: string | null): string | Refusal {
+  if (field === null) return refuse("token_malformed", "the request has no Authorization: Macaroon <token>");
+  const token = SCHEME.exec(field.trim())?.[1];
+  return token ?? refuse("token_malformed", "Authorization must be one `Macaroon <token>`");
+}
+
+/** A quoted string without escapes, as in draft-ietf-httpapi-idempotency-key-header. */
+export function readIdempotencyKey(field: string | null): string | undefined | Refusal {
+  if (field === null) return undefined;
+  const key = /^"([\x20\x21\x23-\x5b\x5d-\x7e]+)"$/.exec(field.trim())?.[1];
+  if (key !== undefined && key.length <= IDEMPOTENCY_KEY_LENGTH_MAX) return key;
+  return refuse(
+    "malformed_request",
+    `Idempotency-Key must be one quoted string of 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters`,
+  );
+}
+
+/** `Request-Timeout-Ms`: how long the caller waits, in ms. */
+export function readTimeout(field: string | null): number | Refusal {
+  if (field === null) return REQUEST_TIMEOUT_MS_MAX;
+  const timeout_ms = /^[1-9][0-9]{0,8}$/.test(field.trim()) ? Number(field) : 0;
+  return timeout_ms >= 1 && timeout_ms <= REQUEST_TIMEOUT_MS_MAX
+    ? timeout_ms
+    : refuse("malformed_request", `Request-Timeout-Ms must be 1 to ${REQUEST_TIMEOUT_MS_MAX}`);
+}
+
+export function requireJson(field: string | null): Refusal | undefined {
+  if (field !== null && /^application\/json *(; *charset="?utf-8"?)? *$/i.test(field)) return undefined;
+  return refuse("malformed_request", "Content-Type must be application/json");
+}

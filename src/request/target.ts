@@ -1,0 +1,22 @@
+/** What the path of a call names: `/v1/{tenant}/{type}/{id}/{message}`, in one spelling only. */
+import { type Refusal, refuse } from "../errors.ts";
+import { ACTOR_ID, MESSAGE_NAME, TENANT_NAME, TYPE_NAME } from "../names.ts";
+
+export interface Target {
+  readonly tenant: string;
+  readonly type: string;
+  readonly id: string;
+  readonly message: string;
+}
+
+/** Percent-encoding is not decoded, so no two paths name one actor. */
+export function readTarget(url: URL): Target | Refusal {
+  const [, , tenant = "", type = "", id = "", message = ""] = url.pathname.split("/");
+  if (url.search !== "") return refuse("malformed_request", "a call takes no query");
+  if (!TENANT_NAME.test(tenant)) return refuse("no_such_tenant", "the path names no tenant");
+  if (!TYPE_NAME.test(type)) return refuse("no_such_actor_type", "the path names no actor type");
+  if (!ACTOR_ID.test(id))
+    return refuse("malformed_request", "the path's actor id is not 1 to 128 of A-Z a-z 0-9 . _ ~ : @ -");
+  if (!MESSAGE_NAME.test(message)) return refuse("no_such_message", "the path names no message");
+  return { tenant, type, id, message };
+}

@@ -1,0 +1,50 @@
+/**
+ * The replay window: a signed request is taken once.
+ *
+ * A nonce is remembered for as long as its request could still be accepted, on the slowest clock that is
+ * tolerated. When the window is full, new requests are refused; nothing is forgotten to make room.
+ */
+import { REPLAY_ENTRIES_MAX } from "../limits.ts";
+
+export class ReplayWindow {
+  readonly #entriesMax: number;
+  /** Nonces by the second in which they may be forgotten, so that forgetting costs nothing to find. */
+  readonly #bySecond = new Map<number, string[]>();
+  readonly #seen = new Set<string>();
+  #forgottenUntil_s = 0;
+
+  constructor(entriesMax = REPLAY_ENTRIES_MAX) {
+    this.#entriesMax = entriesMax;
+  }
+
+  get size(): number {
+    return this.#seen.size;
+  }
+
+  has(key: string): boolean {
+    return this.#seen.has(key);
+  }
+
+  /** Written only after the signature has verified. @param until_s seconds since the epoch, inclusive */
+  remember(key: string, until_s: number, now_s: number): "fresh" | "replayed" | "full" {
+    this.#forget(now_s);
+    if (this.#seen.has(key)) return "replayed";
+    if (this.#seen.size >= this.#entriesMax) return "full";
+    this.#seen.add(key);
+    const bucket = this.#bySecond.get(until_s);
+    if (bucket === undefined) this.#bySecond.set(until_s, [key]);
+    else bucket.push(key);
+    return "fresh";
+  }
+
+  #forget(now_s: number): void {
+    const now = Math.floor(now_s);
+    if (now <= this.#forgottenUntil_s) return;
+    this.#forgottenUntil_s = now;
+    for (const [second, keys] of this.#bySecond) {
+      if (second >= now) continue;
+      for (const key of keys) this.#seen.delete(key);
+      this.#bySecond.delete(second);
+    }
+  }
+}

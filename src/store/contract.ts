@@ -1,0 +1,32 @@
+/**
+ * The conditional object store: all that nodes agree through.
+ *
+ * A write has three outcomes. `unknown` is not a failure: the write may have been applied, may be applied later,
+ * or never; only reading back can tell (`settle.ts`). Nothing relies on the order of `list` or on a conditional
+ * `delete`, because common S3 servers give neither.
+ */
+import type { Refusal } from "../errors.ts";
+
+export interface StoredObject {
+  readonly body: Uint8Array;
+  /** Changes with every write of the key, also when the bytes are the same. */
+  readonly etag: string;
+}
+
+export type PutCondition = { readonly ifNoneMatch: "*" } | { readonly ifMatch: string };
+
+export type PutOutcome =
+  | { readonly outcome: "done"; readonly etag: string }
+  | { readonly outcome: "conflict" }
+  | { readonly outcome: "unknown"; readonly reason: string };
+
+export interface Store {
+  /** @returns `undefined` where the key is absent; `store_unavailable` where the store did not answer. */
+  get(key: string): Promise<StoredObject | undefined | Refusal>;
+  put(key: string, body: Uint8Array, condition: PutCondition): Promise<PutOutcome>;
+  /** Deleting an absent key is done. */
+  delete(key: string): Promise<"done" | "unknown">;
+  /** Keys that begin with the prefix, in no order. */
+  list(prefix: string): Promise<readonly string[] | Refusal>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,46 @@
+/**
+ * A conditional put whose unclear outcome is settled by reading back.
+ *
+ * The body must be unique (it carries a random nonce), and a retry sends the same bytes under the same
+ * condition: so finding my bytes means that I won, other bytes mean that I lost, and an unchanged object means
+ * that nothing happened yet and the same put may be sent again.
+ */
+import { isRefusal } from "../errors.ts";
+import { PUT_ATTEMPTS_MAX } from "../limits.ts";
+import type { PutCondition, Store, StoredObject } from "./contract.ts";
+
+export type Settled =
+  | { readonly outcome: "won"; readonly etag: string }
+  | { readonly outcome: "lost" }
+  | { readonly outcome: "unknown"; readonly reason: string };
+
+export async function settledPut(
+  store: Store,
+  key: string,
+  body: Uint8Array,
+  condition: PutCondition,
+): Promise<Settled> {
+  let reason = "";
+  let unclear = false;
+  for (let attempt = 0; attempt < PUT_ATTEMPTS_MAX; attempt++) {
+    const put = await store.put(key, body, condition);
+    if (put.outcome === "done") return { outcome: "won", etag: put.etag };
+    // A conflict after an unclear attempt may be with my own bytes.
+    if (put.outcome === "conflict" && !unclear) return { outcome: "lost" };
+    if (put.outcome === "unknown") reason = put.reason;
+    unclear = true;
+    const found = await store.get(key);
+    if (isRefusal(found)) continue;
+    if (found !== undefined && sameBytes(found.body, body)) return { outcome: "won", etag: found.etag };
+    if (!isUnchanged(found, condition)) return { outcome: "lost" };
+  }
+  return { outcome: "unknown", reason };
+}
+
+function isUnchanged(found: StoredObject | undefined, condition: PutCondition): boolean {
+  return "ifMatch" in condition ? found?.etag === condition.ifMatch : found === undefined;
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

@@ -1,0 +1,70 @@
+/**
+ * The HMAC chain of a macaroon: mint, attenuate, and every tail.
+ *
+ * Law 2 lives here: a caveat is one more HMAC keyed by the signature before it, so whoever holds a token can add
+ * caveats offline, and nobody can take one away.
+ */
+import { hmac } from "@noble/hashes/hmac.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { concat, utf8 } from "../bytes.ts";
+import { type Refusal, refuse } from "../errors.ts";
+import { CAVEAT_BYTES_MAX, CAVEATS_MAX } from "../limits.ts";
+import type { Secret } from "../secret.ts";
+import type { Macaroon, UnsafeCaveat } from "./macaroon.ts";
+
+const KEY_GENERATOR = utf8("macaroons-key-generator");
+
+const mac = (key: Uint8Array, message: Uint8Array): Uint8Array => hmac(sha256, key, message);
+
+/** root key = HMAC(key "macaroons-key-generator", secret): what libmacaroons and its descendants derive. */
+export function deriveRootKey(secret: Secret): Uint8Array {
+  return mac(KEY_GENERATOR, secret.expose());
+}
+
+/** sig' = HMAC(sig, cid), or for a third party HMAC(sig, HMAC(sig, vid) ‖ HMAC(sig, cid)). */
+function nextTail(tail: Uint8Array, caveat: UnsafeCaveat): Uint8Array {
+  if (caveat.vid === undefined) return mac(tail, caveat.cid);
+  return mac(tail, concat(mac(tail, caveat.vid), mac(tail, caveat.cid)));
+}
+
+/** The chain signature after the identifier and after each caveat: `caveats.length + 1` tails of 32 bytes. */
+export function tailsOf(
+  secret: Secret,
+  identifier: Uint8Array,
+  caveats: readonly UnsafeCaveat[],
+): readonly Uint8Array[] {
+  let tail = mac(deriveRootKey(secret), identifier);
+  const tails = [tail];
+  for (const caveat of caveats) {
+    tail = nextTail(tail, caveat);
+    tails.push(tail);
+  }
+  return tails;
+}
+
+/** A fresh macaroon without caveats. */
+export function mintMacaroon(secret: Secret, identifier: string, location = "postern"): Macaroon {
+  const bytes = utf8(identifier);
+  return {
+    location,
+    identifier: bytes,
+    unsafeCaveats: [],
+    signature: mac(deriveRootKey(secret), bytes),
+  };
+}
+
+/** Adds first-party caveats offline. Refuses what no gate would accept, so that no dead token is made. */
+export function attenuate(macaroon: Macaroon, texts: readonly string[]): Macaroon | Refusal {
+  if (macaroon.unsafeCaveats.length + texts.length > CAVEATS_MAX)
+    return refuse("token_malformed", `a token carries at most ${CAVEATS_MAX} caveats`);
+  const caveats = [...macaroon.unsafeCaveats];
+  let tail = macaroon.signature;
+  for (const text of texts) {
+    const caveat: UnsafeCaveat = { cid: utf8(text) };
+    if (caveat.cid.length > CAVEAT_BYTES_MAX)
+      return refuse("token_malformed", `a caveat has at most ${CAVEAT_BYTES_MAX} bytes`);
+    caveats.push(caveat);
+    tail = nextTail(tail, caveat);
+  }
+  return { ...macaroon, unsafeCaveats: caveats, signature: tail };
+}
