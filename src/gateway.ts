@@ -133,8 +133,9 @@ function openEnvelope(gate: GatewayOptions, request: Request): Envelope | Refusa
   const url = new URL(request.url);
   const target = readTarget(url);
   if (isRefusal(target)) return target;
-  if (!gate.authorities.has(url.host))
-    return refuse("malformed_request", "this gate does not answer under the host that the request names");
+  // A second Host line is joined to the first: what is signed must not depend on which one is read.
+  if (!gate.authorities.has(url.host) || request.headers.get("host")?.includes(","))
+    return refuse("malformed_request", `this gate does not answer under the host that the request names`);
   const tenant = gate.tenant(target.tenant);
   if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${target.tenant}`);
   const wrongType = requireJson(request.headers.get("content-type"));

@@ -21,6 +21,12 @@ export const ACTOR_ID_LENGTH_MAX = 128;
 export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
 /** `Request-Timeout-Ms`: nobody waits longer than five minutes for one message. */
 export const REQUEST_TIMEOUT_MS_MAX = 300_000;
+/** After SIGTERM /readyz answers 503 for this long before calls are refused: load balancers ask every second or so. */
+export const DRAIN_NOTICE_MS = 1_500;
+/** Requests in flight get this long to finish while the node drains. */
+export const DRAIN_GRACE_MS = 30_000;
+/** How often the store is asked for newly published tenants. */
+export const TENANTS_REFRESH_MS = 1_000;
 /** How long a client may take to send its whole request: a slow sender must not hold a connection. */
 export const RECEIVE_TIMEOUT_MS = 30_000;
 

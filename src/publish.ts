@@ -42,18 +42,20 @@ export interface Modules {
   readonly instrumented: Uint8Array;
 }
 
+export type AdmittedHandlers =
+  | { readonly ok: true; readonly modules: ReadonlyMap<string, Modules> }
+  | { readonly ok: false; readonly problems: readonly HandlerProblem[] };
+
 /** Admits every handler; all problems of all of them at once. */
-export function admitHandlers(
-  handlers: ReadonlyMap<string, Uint8Array>,
-): ReadonlyMap<string, Modules> | readonly HandlerProblem[] {
-  const admitted = new Map<string, Modules>();
+export function admitHandlers(handlers: ReadonlyMap<string, Uint8Array>): AdmittedHandlers {
+  const modules = new Map<string, Modules>();
   const problems: HandlerProblem[] = [];
   for (const [handler, original] of handlers) {
     const admission = admit(original);
-    if (admission.ok) admitted.set(handler, { original, instrumented: admission.instrumented });
+    if (admission.ok) modules.set(handler, { original, instrumented: admission.instrumented });
     else for (const { code, detail } of admission.problems) problems.push({ handler, code, detail });
   }
-  return problems.length > 0 ? problems : admitted;
+  return problems.length > 0 ? { ok: false, problems } : { ok: true, modules };
 }
 
 /** @returns whether anything changed. Refusal: `store_unavailable`. */

@@ -1,0 +1,80 @@
+/**
+ * What a command is: a function from arguments and an environment to an outcome.
+ *
+ * Commands print nothing and exit nowhere; the runner in `cli.ts` does both, so that `--json` and the exit codes
+ * mean the same everywhere. Secrets come from files or standard input, never from an argument.
+ */
+import type { ParseArgsOptionsConfig } from "node:util";
+import type { Code, Refusal } from "../errors.ts";
+
+/** Exit codes: done, refused or a failed check, wrong usage, unavailable. */
+export const EXIT = { done: 0, refused: 1, usage: 2, unavailable: 3 } as const;
+
+/** What reaches a command from outside. */
+export interface Environment {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** All of standard input, as text. */
+  stdin(): Promise<string>;
+  /** Standard output, for what comes while the command still runs. */
+  write(text: string): void;
+  /** Standard error, for what a person should see at once. */
+  note(text: string): void;
+  readonly colour: boolean;
+  now_ms(): number;
+  random(length: number): Uint8Array<ArrayBuffer>;
+  /** Resolves at the first SIGINT or SIGTERM. */
+  interrupted(): Promise<"SIGINT" | "SIGTERM">;
+}
+
+export interface Done {
+  /** What `--json` prints. */
+  readonly json: unknown;
+  /** What a person reads; ends without a line feed. */
+  readonly text: string;
+  /** A check that failed is done, and exits with 1. */
+  readonly failed?: boolean;
+}
+
+/** The command was called in a way that cannot mean anything. */
+export class UsageProblem {
+  readonly detail: string;
+
+  constructor(detail: string) {
+    this.detail = detail;
+  }
+}
+
+export type Outcome = Done | Refusal | UsageProblem;
+
+export type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
+
+export interface Command {
+  readonly name: string;
+  readonly summary: string;
+  /** After `postern <name> `. */
+  readonly usage: string;
+  readonly options: ParseArgsOptionsConfig;
+  /** One line for each option. */
+  readonly help: Readonly<Record<string, string>>;
+  run(environment: Environment, values: Values, positionals: readonly string[]): Promise<Outcome>;
+}
+
+export function text(values: Values, name: string): string | undefined {
+  const value = values[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+export function texts(values: Values, name: string): readonly string[] {
+  const value = values[name];
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
+}
+
+export function flag(values: Values, name: string): boolean {
+  return values[name] === true;
+}
+
+const UNAVAILABLE: ReadonlySet<Code> = new Set(["store_unavailable", "overloaded", "draining", "not_leader"]);
+
+export function exitCodeOf(refusal: Refusal): number {
+  return UNAVAILABLE.has(refusal.code) ? EXIT.unavailable : EXIT.refused;
+}

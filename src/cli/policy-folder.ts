@@ -1,0 +1,113 @@
+/** Policies and handlers on disk: a tenant's folder, or a folder of them, with `wasm/` beside. */
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { type PolicyProblem, parsePolicies, type TenantPolicy } from "../config.ts";
+import { isRefusal, type Refusal } from "../errors.ts";
+import { admitHandlers, type Modules, publish } from "../publish.ts";
+import { UsageProblem } from "./command.ts";
+import { messageOf, type OpenStore } from "./inputs.ts";
+
+export interface TenantFolder {
+  readonly policy: TenantPolicy;
+  readonly modules: ReadonlyMap<string, Modules>;
+}
+
+export interface FolderProblem {
+  /** A file with line and column, or a handler. */
+  readonly place: string;
+  readonly code: string;
+  readonly detail: string;
+}
+
+export type PolicyFolder =
+  | { readonly ok: true; readonly tenants: readonly TenantFolder[] }
+  | { readonly ok: false; readonly problems: readonly FolderProblem[] };
+
+/** Reads, parses and admits everything before anything is published; all problems at once. */
+export function readPolicyFolder(directory: string, wasmDirectory?: string): PolicyFolder | UsageProblem {
+  const folders = tenantFolders(directory);
+  if (folders instanceof UsageProblem) return folders;
+  const tenants: TenantFolder[] = [];
+  const problems: FolderProblem[] = [];
+  for (const folder of folders) {
+    const policy = parsePolicies(displayPath(folder), readYaml(folder));
+    if (Array.isArray(policy)) {
+      problems.push(...policy.map(describePolicyProblem));
+      continue;
+    }
+    const handlers = readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"));
+    if (handlers.ok) tenants.push({ policy, modules: handlers.modules });
+    else problems.push(...handlers.problems);
+  }
+  return problems.length > 0 ? { ok: false, problems } : { ok: true, tenants };
+}
+
+function tenantFolders(directory: string): readonly string[] | UsageProblem {
+  const root = resolve(directory);
+  try {
+    const entries = readdirSync(root, { withFileTypes: true });
+    if (entries.some(({ name }) => name === "tenant.yaml")) return [root];
+    const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(root, name));
+    if (folders.length > 0) return folders;
+    return new UsageProblem(`${directory} holds no tenant: a folder with a tenant.yaml`);
+  } catch (error) {
+    return new UsageProblem(`${directory} cannot be read: ${messageOf(error)}`);
+  }
+}
+
+function readYaml(folder: string): ReadonlyMap<string, string> {
+  const names = readdirSync(folder).filter((name) => /\.ya?ml$/.test(name));
+  return new Map(names.toSorted().map((name) => [name, readFileSync(join(folder, name), "utf8")]));
+}
+
+function displayPath(folder: string): string {
+  const path = relative(process.cwd(), folder);
+  return path === "" || path.startsWith("..") ? folder : path;
+}
+
+function describePolicyProblem({ file, line, column, detail }: PolicyProblem): FolderProblem {
+  return { place: `${file}:${line}:${column}`, code: "policy_invalid", detail };
+}
+
+type Handlers =
+  | { readonly ok: true; readonly modules: ReadonlyMap<string, Modules> }
+  | { readonly ok: false; readonly problems: readonly FolderProblem[] };
+
+function readHandlers(policy: TenantPolicy, wasmDirectory: string): Handlers {
+  const bytes = new Map<string, Uint8Array>();
+  for (const { actor, handler } of Object.values(policy.actors)) {
+    const path = join(wasmDirectory, handler.wasm, `${handler.wasm}.wasm`);
+    try {
+      bytes.set(handler.wasm, readFileSync(path));
+    } catch {
+      const detail = `actor ${actor} needs ${displayPath(path)}, which is not there; \`npm run build:wasm\` builds it`;
+      return {
+        ok: false,
+        problems: [{ place: `${policy.tenant}/${actor}`, code: "handler_missing", detail }],
+      };
+    }
+  }
+  const admitted = admitHandlers(bytes);
+  if (admitted.ok) return admitted;
+  const problems = admitted.problems.map(({ handler, code, detail }) => ({
+    place: `${basename(wasmDirectory)}/${handler}`,
+    code,
+    detail,
+  }));
+  return { ok: false, problems };
+}
+
+/** @returns the names of the tenants that changed. */
+export async function publishAll(
+  tenants: readonly TenantFolder[],
+  { store, master }: OpenStore,
+  random: (length: number) => Uint8Array,
+): Promise<readonly string[] | Refusal> {
+  const changed: string[] = [];
+  for (const { policy, modules } of tenants) {
+    const published = await publish(store, policy, modules, master, random);
+    if (isRefusal(published)) return published;
+    if (published) changed.push(policy.tenant);
+  }
+  return changed;
+}
