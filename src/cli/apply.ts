@@ -1,0 +1,43 @@
+/** `postern apply`: validates policies and handlers, and publishes them. */
+import { isRefusal } from "../errors.ts";
+import { type Command, flag, text, UsageProblem } from "./command.ts";
+import { DEFAULT_STORE, openStore } from "./inputs.ts";
+import { publishAll, readPolicyFolder } from "./policy-folder.ts";
+
+export const apply: Command = {
+  name: "apply",
+  summary: "validate and publish policies and handlers",
+  usage: "[DIRECTORY] [--check] [--store URL] [--wasm DIRECTORY]",
+  options: { check: { type: "boolean" }, store: { type: "string" }, wasm: { type: "string" } },
+  help: {
+    check: "validate only; publish nothing, open no store",
+    store: `where to publish (default ${DEFAULT_STORE})`,
+    wasm: "where the built handlers are (default: wasm beside the policies)",
+  },
+  async run(environment, values, [directory = "policies"]) {
+    const folder = readPolicyFolder(directory, text(values, "wasm"));
+    if (folder instanceof UsageProblem) return folder;
+    if (!folder.ok)
+      return {
+        json: { ok: false, problems: folder.problems },
+        text: folder.problems.map(({ place, detail }) => `${place}: ${detail}`).join("\n"),
+        failed: true,
+      };
+    const tenants = folder.tenants.map(({ policy }) => policy.tenant);
+    if (flag(values, "check"))
+      return { json: { ok: true, problems: [], tenants }, text: `${tenants.join(", ")}: no problems` };
+
+    const opened = openStore(environment, values);
+    if (opened instanceof UsageProblem) return opened;
+    try {
+      const changed = await publishAll(folder.tenants, opened, (length) => environment.random(length));
+      if (isRefusal(changed)) return changed;
+      const lines = tenants.map(
+        (tenant) => `${tenant}: ${changed.includes(tenant) ? "published" : "unchanged"}`,
+      );
+      return { json: { ok: true, problems: [], tenants, changed }, text: lines.join("\n") };
+    } finally {
+      await opened.store.close();
+    }
+  },
+};

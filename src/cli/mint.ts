@@ -1,0 +1,89 @@
+/** `postern mint`: a new token from a tenant's active key. The only token command that needs the store. */
+import { fromUtf8, toBase64url } from "../bytes.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { type PublishedTenant, policyKey } from "../publish.ts";
+import type { Store } from "../store/contract.ts";
+import { readKeyring } from "../tenants.ts";
+import { attenuate, mintMacaroon } from "../token/chain.ts";
+import { encodeToken } from "../token/envelope.ts";
+import { activeKey } from "../token/keyring.ts";
+import { formatIdentifier } from "../token/macaroon.ts";
+import { type Command, type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
+import { DEFAULT_STORE, type OpenStore, openStore } from "./inputs.ts";
+import { caveatsFromFlags, TOKEN_HELP, TOKEN_OPTIONS } from "./token-flags.ts";
+
+const DEFAULT_LIFETIME = "1h";
+
+export const mint: Command = {
+  name: "mint",
+  summary: "mint a token",
+  usage: "--actor type/id --holder PUBLIC_KEY [--expires 1h] [--protocol EXPRESSION] …",
+  options: { ...TOKEN_OPTIONS, store: { type: "string" }, tenant: { type: "string" } },
+  help: {
+    ...TOKEN_HELP,
+    expires: `${TOKEN_HELP.expires} (default ${DEFAULT_LIFETIME})`,
+    protocol: "expression: the allowed order of messages (default: the policy's protocol)",
+    tenant: "which tenant (default: the only one in the store)",
+    store: `where the tenant is published (default ${DEFAULT_STORE})`,
+  },
+  async run(environment, values) {
+    const opened = openStore(environment, values);
+    if (opened instanceof UsageProblem) return opened;
+    try {
+      return await mintFrom(opened, environment, values);
+    } finally {
+      await opened.store.close();
+    }
+  },
+};
+
+async function mintFrom(opened: OpenStore, environment: Environment, values: Values): Promise<Outcome> {
+  const published = await readPublished(opened.store, text(values, "tenant"));
+  if (published instanceof UsageProblem || isRefusal(published)) return published;
+  const { policy } = published;
+  const actor = text(values, "actor");
+  const actorPolicy = Object.entries(policy.actors).find(([type]) => type === actor?.split("/")[0])?.[1];
+  if (actor === undefined || actorPolicy === undefined)
+    return new UsageProblem(
+      `--actor type/id is needed; ${policy.tenant} has ${Object.keys(policy.actors).join(", ")}`,
+    );
+  if (policy.holder === "required" && values["holder"] === undefined)
+    return new UsageProblem(
+      `--holder PUBLIC_KEY is needed: tenant ${policy.tenant} binds its tokens to keys`,
+    );
+  const caveats = caveatsFromFlags(environment, {
+    ...values,
+    expires: values["expires"] ?? DEFAULT_LIFETIME,
+    protocol: values["protocol"] ?? actorPolicy.protocol,
+  });
+  if (caveats instanceof UsageProblem) return caveats;
+
+  const ring = await readKeyring(opened.store, policy.tenant, opened.master);
+  if (isRefusal(ring)) return ring;
+  const key = activeKey(ring);
+  if (key === undefined) return refuse("token_invalid", `tenant ${policy.tenant} has no active key`);
+  const identifier = formatIdentifier(policy.tenant, key.kid, toBase64url(environment.random(16)));
+  const macaroon = attenuate(mintMacaroon(key.secret, identifier), caveats);
+  if (isRefusal(macaroon)) return macaroon;
+  const token = encodeToken(macaroon);
+  return { json: { token }, text: token };
+}
+
+async function readPublished(
+  store: Store,
+  name: string | undefined,
+): Promise<PublishedTenant | UsageProblem | Refusal> {
+  const keys = await store.list(policyKey(""));
+  if (isRefusal(keys)) return keys;
+  const names = keys.map((key) => key.slice(policyKey("").length)).toSorted();
+  const [only] = names;
+  if (only === undefined) return new UsageProblem("the store holds no tenant; `postern apply` publishes one");
+  if (name === undefined && names.length > 1)
+    return new UsageProblem(`--tenant is needed; the store has ${names.join(", ")}`);
+  const tenant = name ?? only;
+  const found = await store.get(policyKey(tenant));
+  if (isRefusal(found)) return found;
+  if (found === undefined)
+    return refuse("no_such_tenant", `the store has ${names.join(", ")}, not ${tenant}`);
+  return JSON.parse(fromUtf8(found.body) ?? "") as PublishedTenant;
+}

@@ -1,0 +1,105 @@
+/** `postern serve`: runs a node until it is stopped. Standard output carries one JSON document a line. */
+import { isRefusal } from "../errors.ts";
+import { startServer } from "../server.ts";
+import {
+  type Command,
+  type Environment,
+  type Outcome,
+  text,
+  texts,
+  UsageProblem,
+  type Values,
+} from "./command.ts";
+import { DEFAULT_STORE, messageOf, type OpenStore, openStore } from "./inputs.ts";
+import { publishAll, readPolicyFolder } from "./policy-folder.ts";
+
+const DEFAULT_HOST = "127.0.0.1";
+const DEFAULT_PORT = "8787";
+
+export const serve: Command = {
+  name: "serve",
+  summary: "run a node",
+  usage: "[--policies DIRECTORY] [--store URL] [--host HOST] [--port PORT] [--authority HOST:PORT]",
+  options: {
+    policies: { type: "string" },
+    wasm: { type: "string" },
+    store: { type: "string" },
+    host: { type: "string" },
+    port: { type: "string" },
+    authority: { type: "string", multiple: true },
+  },
+  help: {
+    policies: "publish this folder first",
+    wasm: "where the built handlers are (default: wasm beside the policies)",
+    store: `the node's store (default ${DEFAULT_STORE})`,
+    host: `address to listen on (default ${DEFAULT_HOST})`,
+    port: `port to listen on, 0 for any (default ${DEFAULT_PORT})`,
+    authority: "a host under which callers address this node, beside loopback; may be repeated",
+  },
+  async run(environment, values) {
+    const port = text(values, "port") ?? DEFAULT_PORT;
+    if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535)
+      return new UsageProblem(`--port ${port} is not a port`);
+    const opened = openStore(environment, values);
+    if (opened instanceof UsageProblem) return opened;
+    const published = await publishFirst(opened, environment, values);
+    if (published !== undefined) {
+      await opened.store.close();
+      return published;
+    }
+    return run(opened, environment, values, Number(port));
+  },
+};
+
+async function publishFirst(
+  opened: OpenStore,
+  environment: Environment,
+  values: Values,
+): Promise<Outcome | undefined> {
+  const directory = text(values, "policies");
+  if (directory === undefined) return undefined;
+  const folder = readPolicyFolder(directory, text(values, "wasm"));
+  if (folder instanceof UsageProblem) return folder;
+  if (!folder.ok)
+    return {
+      json: { ok: false, problems: folder.problems },
+      text: folder.problems.map(({ place, detail }) => `${place}: ${detail}`).join("\n"),
+      failed: true,
+    };
+  const changed = await publishAll(folder.tenants, opened, (length) => environment.random(length));
+  return isRefusal(changed) ? changed : undefined;
+}
+
+async function run(
+  opened: OpenStore,
+  environment: Environment,
+  values: Values,
+  port: number,
+): Promise<Outcome> {
+  let server: Awaited<ReturnType<typeof startServer>>;
+  const host = text(values, "host") ?? DEFAULT_HOST;
+  try {
+    server = await startServer({
+      store: opened.store,
+      master: opened.master,
+      host,
+      port,
+      authorities: texts(values, "authority"),
+      write: (line) => environment.write(line),
+    });
+  } catch (error) {
+    await opened.store.close();
+    return new UsageProblem(`cannot listen on ${host}:${port}: ${messageOf(error)}`);
+  }
+  if (isRefusal(server)) return server;
+  environment.write(`${JSON.stringify({ event: "listening", url: server.url, store: opened.url })}\n`);
+  environment.note(`postern listens on ${server.url} with ${opened.url}`);
+
+  const { url } = server;
+  const cause = await Promise.race([server.ended, environment.interrupted()]);
+  // Ctrl-C wants an end now; SIGTERM comes from something that moves traffic away first.
+  if (cause === "SIGTERM") environment.note("draining");
+  await (cause === "SIGTERM" ? server.stop() : server.stop(0));
+  const why = await server.ended;
+  return why ?? { json: { event: "stopped", url }, text: "stopped" };
+}

@@ -1,0 +1,134 @@
+/**
+ * Admission: from bytes that somebody uploaded to a module that may run for tenants.
+ *
+ * An admitted module has no imports, the handler interface (wasm/handler.wit) with its exact types, only
+ * whitelisted instructions, everything within its bound, and is metered. The order matters: our own pass is
+ * linear for every input and comes first; then V8 validates the original, since the rewrite could make an
+ * invalid reference valid; then the rewrite; then V8 validates that. Compiling is left to the caller, who
+ * does it in a process that may be killed.
+ */
+import {
+  WASM_FUNCTION_SLOTS_MAX,
+  WASM_MODULE_BYTES_MAX,
+  WASM_MODULE_SLOTS_MAX,
+  WASM_PROBLEMS_MAX,
+} from "../limits.ts";
+import { instrument } from "./fuel.ts";
+import { TYPE } from "./opcodes.ts";
+import { type AdmissionProblem, type Module, readModule } from "./wasm-binary.ts";
+import { type Body, slotsOf } from "./wasm-body.ts";
+import { readBody } from "./wasm-code.ts";
+import { quoted } from "./wasm-sections.ts";
+
+export { FUEL_PASS_VERSION } from "./fuel.ts";
+export type { AdmissionProblem, ProblemCode } from "./wasm-binary.ts";
+
+export type Admission =
+  | { readonly ok: true; readonly instrumented: Uint8Array<ArrayBuffer> }
+  | { readonly ok: false; readonly problems: readonly AdmissionProblem[] };
+
+/** Names of the fuel pass; a module that has one of its own could answer for it. */
+const RESERVED_PREFIX = "__pn_";
+
+interface RequiredFunction {
+  readonly name: string;
+  readonly params: readonly number[];
+  readonly results: readonly number[];
+  readonly text: string;
+  readonly optional?: true;
+}
+
+const INTERFACE: readonly RequiredFunction[] = [
+  { name: "pn_alloc", params: [TYPE.i32], results: [TYPE.i32], text: "(size: i32) -> i32" },
+  {
+    name: "pn_handle",
+    params: [TYPE.i32, TYPE.i32],
+    results: [TYPE.i64],
+    text: "(ptr: i32, len: i32) -> i64",
+  },
+  { name: "_initialize", params: [], results: [], text: "()", optional: true },
+];
+
+export function admit(original: Uint8Array): Admission {
+  if (original.length > WASM_MODULE_BYTES_MAX) {
+    const detail = `the module has ${original.length} bytes; at most ${WASM_MODULE_BYTES_MAX} are admitted`;
+    return refused({ code: "module_too_large", detail });
+  }
+  const bytes = new Uint8Array(original);
+  const module = readModule(bytes);
+  if ("code" in module) return refused(module);
+  const { bodies, problems } = readBodies(module);
+  problems.unshift(...checkInterface(module));
+  if (problems.length > 0) return refused(...problems);
+  const invalid = validate(bytes, "the module");
+  if (invalid !== undefined) return refused(invalid);
+  const instrumented = instrument(module, bodies);
+  const broken = validate(instrumented, "the instrumented module");
+  return broken === undefined ? { ok: true, instrumented } : refused(broken);
+}
+
+function refused(...problems: readonly AdmissionProblem[]): Admission {
+  return { ok: false, problems: problems.slice(0, WASM_PROBLEMS_MAX) };
+}
+
+function readBodies(module: Module): { bodies: readonly Body[]; problems: AdmissionProblem[] } {
+  const bodies: Body[] = [];
+  const problems: AdmissionProblem[] = [];
+  let slots = 0;
+  for (let i = 0; i < module.functions.length && problems.length < WASM_PROBLEMS_MAX; i++) {
+    const body = readBody(module, i);
+    if ("code" in body) {
+      problems.push(body);
+      continue;
+    }
+    slots += slotsOf(body);
+    bodies.push(body);
+  }
+  if (slots > WASM_MODULE_SLOTS_MAX) {
+    const large = `${slots} byte-slots to compile; at most ${WASM_MODULE_SLOTS_MAX} are admitted`;
+    const advice = `split functions with many locals (one may have ${WASM_FUNCTION_SLOTS_MAX})`;
+    problems.push({ code: "bound_exceeded", detail: `the module's functions have ${large}: ${advice}` });
+  }
+  return { bodies, problems };
+}
+
+function checkInterface(module: Module): readonly AdmissionProblem[] {
+  const problems: AdmissionProblem[] = [];
+  for (const { name } of module.exports) {
+    if (!name.startsWith(RESERVED_PREFIX)) continue;
+    const detail = `the export ${quoted(name)} is reserved for the gateway: rename it`;
+    problems.push({ code: "export_reserved", detail });
+  }
+  const memory = module.exports.find(({ name }) => name === "memory");
+  if (memory?.kind !== 2)
+    problems.push({ code: "export_missing", detail: "the module must export its memory as `memory`" });
+  for (const required of INTERFACE) {
+    const found = module.exports.find(({ name }) => name === required.name);
+    if (found === undefined && required.optional === true) continue;
+    if (found?.kind === 0 && hasType(module, found.index, required)) continue;
+    const what = found === undefined ? "must export" : "exports with another type, which must be";
+    problems.push({ code: "export_missing", detail: `the module ${what}: ${required.name}${required.text}` });
+  }
+  return problems;
+}
+
+function hasType(module: Module, index: number, { params, results }: RequiredFunction): boolean {
+  const type = module.types[module.functions[index] ?? -1];
+  return type?.params.join() === params.join() && type.results.join() === results.join();
+}
+
+function validate(bytes: Uint8Array<ArrayBuffer>, what: string): AdmissionProblem | undefined {
+  if (WebAssembly.validate(bytes)) return undefined;
+  return { code: "module_invalid", detail: `${what} is not valid: ${whyInvalid(bytes)}` };
+}
+
+/** Only a compilation says why. It fails where the validation did, before any code is generated. */
+function whyInvalid(bytes: Uint8Array<ArrayBuffer>): string {
+  try {
+    // oxlint-disable-next-line no-new
+    new WebAssembly.Module(bytes);
+  } catch (error) {
+    if (error instanceof Error) return error.message.replace(/^WebAssembly\.Module\(\): /, "");
+  }
+  return "the engine does not say why";
+}

@@ -1,0 +1,58 @@
+/**
+ * What the walk over one function found: what admission bounds, and what the fuel pass changes.
+ *
+ * Offsets are into the original module; nothing is copied before the module is written anew. The edits stand
+ * in the order of their places.
+ */
+import type { FunctionType } from "./wasm-binary.ts";
+
+/** A change at a byte offset: something inserted there, `removed` bytes of the original dropped. */
+export interface Edit {
+  readonly kind: "loop" | "return" | "bytes" | "elements" | "grow";
+  readonly at: number;
+  readonly removed: number;
+  /** Of a loop: the cost of its region. Of a return: how many blocks it leaves. */
+  value: number;
+}
+
+export interface Body {
+  readonly index: number;
+  readonly type: FunctionType;
+  readonly local_groups: number;
+  /** Where the groups of declared locals stand, then the code. */
+  readonly groups_start: number;
+  readonly code_start: number;
+  readonly code_end: number;
+  /** Parameters and declared locals. */
+  readonly locals: number;
+  /** Deepest operand stack. */
+  readonly stack: number;
+  readonly loops: number;
+  /** Does it call other functions? Then its frame counts. */
+  readonly calls: boolean;
+  /** Cost of the region outside all loops, and of the call's own frame. */
+  readonly entry_cost: number;
+  readonly edits: readonly Edit[];
+}
+
+/** A loop header makes V8 keep and spill every slot: it costs as much as so many bytes of other code. */
+const LOOP_BYTES = 24;
+
+/** What V8 may spend to compile the function (see `WASM_FUNCTION_SLOTS_MAX`). */
+export function slotsOf(body: Body): number {
+  const bytes = body.code_end - body.groups_start;
+  return (bytes + LOOP_BYTES * body.loops) * (body.locals + body.stack);
+}
+
+export const NO_VALUES: FunctionType = { params: [], results: [] };
+
+/** A block that the walk is in. */
+export interface Frame {
+  /** Its opcode. */
+  readonly kind: number;
+  readonly type: FunctionType;
+  /** Operands below the block. */
+  readonly base: number;
+  /** The loop whose region this block belongs to; undefined outside all loops. */
+  readonly region: Edit | undefined;
+}

@@ -1,0 +1,272 @@
+/**
+ * One bounded walk over one function's code.
+ *
+ * `readBody` checks every instruction against the whitelist and the bounds, and answers where the fuel pass
+ * has to change the code, with the costs already summed. Code is cut into regions: the function outside all
+ * loops, and each loop without its inner ones. Between two entries of a region each of its instructions runs
+ * at most once, so one charge for the whole region at its entry is an upper bound of the work in it.
+ */
+import {
+  WASM_BLOCK_NESTING_MAX,
+  WASM_BR_TABLE_TARGETS_MAX,
+  WASM_FUNCTION_BYTES_MAX,
+  WASM_FUNCTION_SLOTS_MAX,
+  WASM_LOCALS_MAX,
+} from "../limits.ts";
+import {
+  bulkUnit,
+  explainForbidden,
+  INSTRUCTIONS,
+  INSTRUCTIONS_FC,
+  isValueType,
+  OP,
+  TYPE,
+} from "./opcodes.ts";
+import type { AdmissionProblem, FunctionType, Module, ProblemCode } from "./wasm-binary.ts";
+import { type Body, type Edit, type Frame, NO_VALUES, slotsOf } from "./wasm-body.ts";
+import { skipImmediate } from "./wasm-immediates.ts";
+import { Reader } from "./wasm-reader.ts";
+import { refusedType } from "./wasm-sections.ts";
+
+export function readBody(module: Module, index: number): Body | AdmissionProblem {
+  const span = module.bodies[index];
+  const type = module.types[module.functions[index] ?? -1];
+  if (span === undefined || type === undefined)
+    return { code: "module_invalid", detail: `function ${index} has no type` };
+  if (span.end - span.start > WASM_FUNCTION_BYTES_MAX) {
+    const size = `${span.end - span.start} bytes of code; at most ${WASM_FUNCTION_BYTES_MAX} are admitted`;
+    return { code: "bound_exceeded", detail: `function ${index} has ${size}: split it` };
+  }
+  return new BodyWalk(module, index, type, new Reader(module.bytes, span.start, span.end)).run();
+}
+
+class BodyWalk {
+  readonly #module: Module;
+  readonly #index: number;
+  readonly #type: FunctionType;
+  readonly #reader: Reader;
+  readonly #frames: Frame[] = [];
+  readonly #edits: Edit[] = [];
+  #region: Edit | undefined;
+  #entry_cost = 0;
+  #height = 0;
+  #height_max = 0;
+  #loops = 0;
+  #calls = false;
+  #problem: AdmissionProblem | undefined;
+
+  constructor(module: Module, index: number, type: FunctionType, reader: Reader) {
+    this.#module = module;
+    this.#index = index;
+    this.#type = type;
+    this.#reader = reader;
+  }
+
+  run(): Body | AdmissionProblem {
+    const reader = this.#reader;
+    const local_groups = reader.u32();
+    const groups_start = reader.at;
+    const locals = this.#readLocals(local_groups);
+    const code_start = reader.at;
+    this.#frames.push({ kind: OP.block, type: this.#type, base: 0, region: undefined });
+    while (this.#frames.length > 0 && reader.failure === undefined && this.#problem === undefined)
+      this.#step();
+    if (reader.failure === undefined && this.#problem === undefined && !reader.done)
+      reader.fail("code after the function's end");
+    if (this.#problem !== undefined) return this.#problem;
+    if (reader.failure !== undefined)
+      return { code: "module_invalid", detail: `function ${this.#index}: ${reader.failure}` };
+    return this.#checkSlots({
+      index: this.#index,
+      type: this.#type,
+      local_groups,
+      groups_start,
+      code_start,
+      code_end: reader.end,
+      locals,
+      stack: this.#height_max,
+      loops: this.#loops,
+      calls: this.#calls,
+      entry_cost: this.#entry_cost + locals,
+      edits: this.#edits,
+    });
+  }
+
+  #checkSlots(body: Body): Body | AdmissionProblem {
+    if (slotsOf(body) <= WASM_FUNCTION_SLOTS_MAX) return body;
+    const code = `${body.code_end - body.groups_start} bytes of code (${body.loops} loops)`;
+    const slots = `${body.locals} locals and ${body.stack} operands`;
+    return this.#refuse(
+      "bound_exceeded",
+      `${code} for ${slots} take too long to compile: split the function`,
+    );
+  }
+
+  #refuse(code: ProblemCode, detail: string, at?: number): AdmissionProblem {
+    const where = at === undefined ? "" : ` at byte ${at}`;
+    this.#problem ??= { code, detail: `function ${this.#index}${where}: ${detail}` };
+    return this.#problem;
+  }
+
+  #readLocals(groups: number): number {
+    const reader = this.#reader;
+    let locals = this.#type.params.length;
+    for (let i = 0; i < groups && reader.failure === undefined && this.#problem === undefined; i++) {
+      locals += reader.u32();
+      const refused = refusedType(reader.byte());
+      if (refused !== undefined && reader.failure === undefined)
+        this.#refuse("feature_forbidden", refused, reader.at - 1);
+      if (locals > WASM_LOCALS_MAX) {
+        const bound = `at most ${WASM_LOCALS_MAX} are admitted: split it, or keep its data in memory`;
+        this.#refuse("bound_exceeded", `it has ${locals} locals and more; ${bound}`);
+      }
+    }
+    return locals;
+  }
+
+  #step(): void {
+    const at = this.#reader.at;
+    const code = this.#reader.byte();
+    const prefixed = code === OP.prefix_fc ? this.#reader.u32() : undefined;
+    const instruction = prefixed === undefined ? INSTRUCTIONS[code] : INSTRUCTIONS_FC[prefixed];
+    if (this.#reader.failure !== undefined) return;
+    if (instruction === undefined) {
+      const name = `instruction 0x${code.toString(16)}${prefixed === undefined ? "" : ` ${prefixed}`}`;
+      this.#refuse("feature_forbidden", `${name}: ${explainForbidden(code)}`, at);
+      return;
+    }
+    this.#charge(instruction.fuel);
+    if (instruction.immediate === "control") {
+      this.#pop(instruction.pops);
+      this.#control(code, at);
+      return;
+    }
+    const refused = skipImmediate(this.#reader, instruction.immediate);
+    if (refused !== undefined) this.#refuse("feature_forbidden", refused, at);
+    this.#pop(instruction.pops);
+    this.#push(instruction.pushes);
+    if (code === OP.memory_grow) this.#edit("grow", at, this.#reader.at - at);
+    const unit = prefixed === undefined ? undefined : bulkUnit(prefixed);
+    if (unit !== undefined) this.#edit(unit, at, 0);
+  }
+
+  #charge(fuel: number): void {
+    if (this.#region === undefined) this.#entry_cost += fuel;
+    else this.#region.value += fuel;
+  }
+
+  #edit(kind: Edit["kind"], at: number, removed: number, value = 0): Edit {
+    const edit = { kind, at, removed, value };
+    this.#edits.push(edit);
+    return edit;
+  }
+
+  #push(count: number): void {
+    this.#height += count;
+    this.#height_max = Math.max(this.#height_max, this.#height);
+  }
+
+  /** Never below the block's operands: code after a branch pops values that are not there. */
+  #pop(count: number): void {
+    this.#height = Math.max(this.#frames.at(-1)?.base ?? 0, this.#height - count);
+  }
+
+  #control(code: number, at: number): void {
+    switch (code) {
+      case OP.block:
+      case OP.loop:
+      case OP.if:
+        return this.#open(code, at);
+      case OP.else:
+        return this.#else();
+      case OP.end:
+        return this.#close();
+      case OP.br_if:
+        this.#reader.u32();
+        return;
+      case OP.call:
+      case OP.call_indirect:
+        return this.#call(code);
+      case OP.br:
+        this.#reader.u32();
+        break;
+      case OP.br_table:
+        this.#targets(at);
+        break;
+      case OP.return:
+        this.#edit("return", at, 1, this.#frames.length - 1);
+        break;
+    }
+    this.#height = this.#frames.at(-1)?.base ?? 0;
+  }
+
+  #open(kind: number, at: number): void {
+    const type = this.#blockType();
+    this.#pop(type.params.length);
+    const base = this.#height;
+    this.#frames.push({ kind, type, base, region: this.#region });
+    this.#push(type.params.length);
+    if (this.#frames.length > WASM_BLOCK_NESTING_MAX) {
+      this.#refuse(
+        "bound_exceeded",
+        `blocks nest deeper than ${WASM_BLOCK_NESTING_MAX}: split the function`,
+        at,
+      );
+    }
+    if (kind !== OP.loop) return;
+    this.#loops++;
+    this.#region = this.#edit("loop", this.#reader.at, 0, INSTRUCTIONS[OP.loop]?.fuel);
+  }
+
+  #else(): void {
+    const frame = this.#frames.at(-1);
+    if (frame?.kind !== OP.if) this.#reader.fail("an else without its if");
+    else this.#height = frame.base + frame.type.params.length;
+  }
+
+  #close(): void {
+    const frame = this.#frames.pop();
+    if (frame === undefined) return;
+    this.#region = frame.region;
+    this.#height = frame.base;
+    this.#push(frame.type.results.length);
+  }
+
+  /** Empty, one value type, or the index of a function type. */
+  #blockType(): FunctionType {
+    const code = this.#reader.peek();
+    if (code === TYPE.empty || isValueType(code)) {
+      this.#reader.byte();
+      return code === TYPE.empty ? NO_VALUES : { params: [], results: [code] };
+    }
+    return this.#typeAt(this.#reader.u32());
+  }
+
+  #typeAt(index: number): FunctionType {
+    const type = this.#module.types[index];
+    if (type === undefined) this.#reader.fail("a type that does not exist");
+    return type ?? NO_VALUES;
+  }
+
+  #call(code: number): void {
+    this.#calls = true;
+    const index = this.#reader.u32();
+    if (code === OP.call_indirect) {
+      this.#reader.u32();
+      this.#pop(1);
+    }
+    const type = this.#typeAt(code === OP.call ? (this.#module.functions[index] ?? -1) : index);
+    this.#pop(type.params.length);
+    this.#push(type.results.length);
+  }
+
+  #targets(at: number): void {
+    const count = this.#reader.u32();
+    if (count > WASM_BR_TABLE_TARGETS_MAX) {
+      const bound = `at most ${WASM_BR_TABLE_TARGETS_MAX} are admitted: split the switch`;
+      this.#refuse("bound_exceeded", `br_table has ${count} targets; ${bound}`, at);
+      return;
+    }
+    for (let i = 0; i <= count; i++) this.#reader.u32();
+  }
+}
