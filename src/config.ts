@@ -129,6 +129,7 @@ class FileReader {
   readonly #lines = new LineCounter();
   readonly #problems: PolicyProblem[];
   readonly #root: Json;
+  #unreadable = false;
 
   constructor(file: string, name: string, text: string, problems: PolicyProblem[]) {
     this.name = name;
@@ -137,7 +138,8 @@ class FileReader {
     this.#document = parseDocument(text, { lineCounter: this.#lines, strict: true, uniqueKeys: true });
     for (const error of [...this.#document.errors, ...this.#document.warnings])
       this.#report(error.pos[0], error.message.split("\n")[0] ?? "");
-    this.#root = this.#document.errors.length > 0 ? {} : this.#toJson();
+    this.#unreadable = this.#document.errors.length > 0;
+    this.#root = this.#unreadable ? {} : this.#toJson();
   }
 
   #toJson(): Json {
@@ -146,6 +148,7 @@ class FileReader {
       return this.#document.toJS({ maxAliasCount: 100 }) as Json;
     } catch (error) {
       this.#report(0, error instanceof Error ? error.message : "the document cannot be read");
+      this.#unreadable = true;
       return {};
     }
   }
@@ -156,6 +159,7 @@ class FileReader {
     for (const key of path) value = isJsonObject(value) ? value[key] : undefined;
     if (!isJsonObject(value)) {
       this.problem(path, `${path.at(-1) ?? "the file"} must be a mapping`);
+      if (path.length === 0) this.#unreadable = true;
       return {};
     }
     for (const key of Object.keys(value)) {
@@ -178,11 +182,17 @@ class FileReader {
   }
 
   problem(path: readonly string[], detail: string): void {
-    // A syntax error makes every later complaint noise.
-    if (this.#document.errors.length > 0) return;
+    // Where the file cannot be read, every later complaint is noise.
+    if (this.#unreadable) return;
+    this.#report(this.#offsetOf(path), detail);
+  }
+
+  /** Where the value at a path stands, or the nearest one around it: behind an alias nothing has a place here. */
+  #offsetOf(path: readonly string[]): number {
     const node = path.length === 0 ? this.#document.contents : this.#document.getIn(path, true);
     const range = (node as { range?: readonly number[] } | undefined)?.range;
-    this.#report(range?.[0] ?? 0, detail);
+    if (range?.[0] !== undefined) return range[0];
+    return path.length === 0 ? 0 : this.#offsetOf(path.slice(0, -1));
   }
 
   #report(offset: number, detail: string): void {

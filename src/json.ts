@@ -1,9 +1,10 @@
 /**
  * Bounded, strict JSON (RFC 8259, restricted to what RFC 7493 calls interoperable).
  *
- * `parseJson` guarantees: valid UTF-8, bounded depth and size, no duplicate names, no `__proto__` member, and
- * no number that would be silently altered (an integer past 2^53 - 1, a double past its range). Money passes
- * through here: a changed amount is worse than a refused one.
+ * `parseJson` guarantees: valid UTF-8, bounded depth and size, no duplicate names, no `__proto__` member, no lone
+ * surrogate, and no number that would be silently altered (an integer past 2^53 - 1, a double past its range, more
+ * digits than a double keeps). Money passes through here: a changed amount is worse than a refused one. What was
+ * accepted once is accepted again, as the same value, after `JSON.stringify`.
  */
 import { fromUtf8 } from "./bytes.ts";
 import { type Refusal, refuse } from "./errors.ts";
@@ -82,25 +83,64 @@ function startsNumber(code: number): boolean {
   return code === 0x2d || (code >= 0x30 && code <= 0x39);
 }
 
+/** Digits, `+ - .`, `e E`. */
+function continuesNumber(code: number): boolean {
+  return (
+    (code >= 0x30 && code <= 0x39) ||
+    code === 0x2b ||
+    code === 0x2d ||
+    code === 0x2e ||
+    code === 0x45 ||
+    code === 0x65
+  );
+}
+
 function endOfNumber(text: string, start: number): number {
   let i = start + 1;
-  while (i < text.length && /[0-9.eE+-]/.test(text.charAt(i))) i++;
+  while (i < text.length && continuesNumber(text.charCodeAt(i))) i++;
   return i;
 }
 
+/**
+ * Does the number that `JSON.stringify` writes for this one denote the same decimal? And is it, where either of them
+ * is written out as an integer, one that every JSON reader keeps (RFC 7493 section 2.2)?
+ */
 function isExact(literal: string): boolean {
+  if (literal.length <= 15 && !/[eE]/.test(literal)) return true; // A double keeps any 15 digits.
   const value = Number(literal);
-  return /[.eE]/.test(literal) ? Number.isFinite(value) : Number.isSafeInteger(value);
+  if (Number.isNaN(value)) return true; // No number at all: the parser says so.
+  const written = String(value);
+  if (WRITTEN_OUT.test(literal) || WRITTEN_OUT.test(written)) {
+    if (!Number.isSafeInteger(value)) return false;
+  }
+  return literal === written || (Number.isFinite(value) && decimalOf(literal) === decimalOf(written));
+}
+
+const WRITTEN_OUT = /^-?\d+$/;
+
+/** One text for each value: the significant digits and the power of ten of the last. Zero has no sign. */
+function decimalOf(literal: string): string {
+  const [, sign = "", integer = "", fraction = "", exponent = "0"] =
+    /^(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(literal) ?? [];
+  const digits = integer + fraction;
+  let start = 0;
+  while (digits.charAt(start) === "0") start++;
+  let end = digits.length;
+  while (end > start && digits.charAt(end - 1) === "0") end--;
+  if (start === end) return "0";
+  return `${sign}${digits.slice(start, end)}e${Number(exponent) - fraction.length + digits.length - end}`;
 }
 
 /** Member names of the whole value; a string says why it is refused. */
 function countNames(value: Json): number | string {
+  if (typeof value === "string" && !value.isWellFormed()) return "a JSON string has a lone surrogate";
   if (typeof value !== "object" || value === null) return 0;
   let count = 0;
   const isArray = Array.isArray(value);
   for (const [name, member] of Object.entries<Json>(value)) {
     if (!isArray) {
       if (name === "__proto__") return "a JSON object has a member named __proto__";
+      if (!name.isWellFormed()) return "a JSON object has a name with a lone surrogate";
       count++;
     }
     const inner = countNames(member);

@@ -86,8 +86,6 @@ export const CALLS_IN_FLIGHT_MAX = 10_000;
 
 // ── Store and log ────────────────────────────────────────────────────────────────────────────────────────
 
-/** One object of the store: a part of a checkpoint, a handler, a group of log entries. */
-export const OBJECT_BYTES_MAX = 64 * 1024 * 1024;
 /** Times one conditional put is sent, each after reading back, before its outcome is left unknown. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** Times a shard is tried to be taken while other nodes take it too. */

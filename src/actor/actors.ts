@@ -5,12 +5,13 @@
  * there. What has expired is dropped as it is met.
  */
 import type { Json } from "../json.ts";
+import { CHECKPOINT_PART_BYTES, CLOCK_SKEW_S_MAX, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
 import {
   decodeEntry,
   type Entry,
+  type KeptRecord,
   type MonitorRecord,
   type NonceRecord,
-  type ReplyRecord,
   type SnapshotLine,
 } from "./entry.ts";
 
@@ -49,12 +50,14 @@ export class Actors {
     this.#actors.set(entry.actor, actor);
     if (state !== undefined) actor.state = state;
     actor.behaviour = entry.behaviour;
+    if (actor.monitors.size + entry.monitors.length > MONITORS_PER_ACTOR_MAX) forgetMonitors(actor, entry.at);
     for (const [id, at, until_ms] of entry.monitors) actor.monitors.set(id, { state: at, until_ms });
+    forgetReplies(actor, entry.at);
     if (entry.kept !== undefined) {
       const [key, digest, until_ms] = entry.kept;
+      actor.replies.delete(key); // a key used again is the youngest
       actor.replies.set(key, { digest, reply: entry.reply, until_ms });
     }
-    forget(actor, entry.at);
     this.#remember(entry.nonce, entry.at);
   }
 
@@ -71,18 +74,27 @@ export class Actors {
       for (const [key, until_s] of line.nonces) this.#nonces.set(key, until_s);
       return;
     }
-    const { actor: address, state, behaviour, monitors, replies } = line;
+    if ("replies" in line) {
+      const kept = this.#actors.get(line.of)?.replies;
+      for (const [key, digest, until_ms, reply] of line.replies) kept?.set(key, { digest, until_ms, reply });
+      return;
+    }
+    const { actor: address, state, behaviour, monitors } = line;
     this.#actors.set(address, {
       state: state === undefined ? undefined : JSON.stringify(state),
       behaviour,
       monitors: new Map(monitors.map(([id, at, until_ms]) => [id, { state: at, until_ms }])),
-      replies: new Map(replies.map(([key, digest, until_ms, reply]) => [key, { digest, until_ms, reply }])),
+      replies: new Map(),
     });
   }
 
   *lines(): Iterable<string> {
-    yield JSON.stringify({ nonces: [...this.#nonces] } satisfies SnapshotLine);
-    for (const [address, actor] of this.#actors) yield snapshotLine(address, actor);
+    for (const nonces of arrays<NonceRecord>(this.#nonces)) yield `{"nonces":${nonces}}`;
+    for (const [address, actor] of this.#actors) {
+      yield actorLine(address, actor);
+      for (const replies of arrays(keptRecords(actor)))
+        yield `{"of":${JSON.stringify(address)},"replies":${replies}}`;
+    }
   }
 
   /** Requests that took effect and must not be taken again. */
@@ -104,27 +116,49 @@ function blank(): Actor {
   return { state: undefined, behaviour: undefined, monitors: new Map(), replies: new Map() };
 }
 
-function forget(actor: Actor, now_ms: number): void {
+function forgetReplies(actor: Actor, now_ms: number): void {
   for (const [key, { until_ms }] of actor.replies) {
     if (until_ms >= now_ms) break;
     actor.replies.delete(key);
   }
 }
 
-/** Drops the monitors whose caveats no token passes any more. */
-export function forgetMonitors(actor: Actor, now_ms: number): void {
+function forgetMonitors(actor: Actor, now_ms: number): void {
   for (const [id, { until_ms }] of actor.monitors) {
-    if (until_ms !== null && until_ms <= now_ms) actor.monitors.delete(id);
+    if (isOver(until_ms, now_ms)) actor.monitors.delete(id);
   }
 }
 
-function snapshotLine(address: string, actor: Actor): string {
+/** No token passes the monitor's caveat any more, also on a node whose clock is behind. */
+export function isOver(until_ms: number | null, now_ms: number): boolean {
+  return until_ms !== null && until_ms + CLOCK_SKEW_S_MAX * 1000 <= now_ms;
+}
+
+function actorLine(address: string, actor: Actor): string {
   const monitors = [...actor.monitors].map(
     ([id, { state, until_ms }]): MonitorRecord => [id, state, until_ms],
   );
-  const replies = [...actor.replies].map(
-    ([key, { digest, until_ms, reply }]): readonly [...ReplyRecord, Json] => [key, digest, until_ms, reply],
-  );
-  const line = JSON.stringify({ actor: address, behaviour: actor.behaviour, monitors, replies });
+  const line = JSON.stringify({ actor: address, behaviour: actor.behaviour, monitors });
   return actor.state === undefined ? line : `${line.slice(0, -1)},"state":${actor.state}}`;
+}
+
+function* keptRecords(actor: Actor): Iterable<KeptRecord> {
+  for (const [key, { digest, until_ms, reply }] of actor.replies) yield [key, digest, until_ms, reply];
+}
+
+/** The records as JSON arrays, several where one would outgrow a part of a checkpoint. */
+function* arrays<T>(records: Iterable<T>): Iterable<string> {
+  let texts: string[] = [];
+  let length = 0;
+  for (const record of records) {
+    const text = JSON.stringify(record);
+    if (length > 0 && length + text.length > CHECKPOINT_PART_BYTES) {
+      yield `[${texts.join(",")}]`;
+      texts = [];
+      length = 0;
+    }
+    texts.push(text);
+    length += text.length;
+  }
+  if (length > 0) yield `[${texts.join(",")}]`;
 }

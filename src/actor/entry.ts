@@ -11,6 +11,7 @@ import type { Json } from "../json.ts";
 export type MonitorRecord = readonly [id: string, state: number, until_ms: number | null];
 /** `[key, digest of the request, until]` of a reply that is kept for retries. */
 export type ReplyRecord = readonly [key: string, digest: string, until_ms: number];
+export type KeptRecord = readonly [...ReplyRecord, reply: Json];
 /** `[key, until]`: a signed request that must not be taken again. */
 export type NonceRecord = readonly [key: string, until_s: number];
 
@@ -51,13 +52,13 @@ export function decodeEntry(text: string): ParsedEntry {
   return entry;
 }
 
-/** One line of a checkpoint: an actor, or the nonces that are still remembered. */
+/** One line of a checkpoint: an actor, replies it keeps (after its line), or nonces that are still remembered. */
 export type SnapshotLine =
   | {
       readonly actor: string;
       readonly state?: Json;
       readonly behaviour: readonly [expression: string, state: number];
       readonly monitors: readonly MonitorRecord[];
-      readonly replies: readonly (readonly [...ReplyRecord, reply: Json])[];
     }
+  | { readonly of: string; readonly replies: readonly KeptRecord[] }
   | { readonly nonces: readonly NonceRecord[] };

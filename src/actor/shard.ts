@@ -16,7 +16,7 @@ import {
 } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
-import { type Actor, type Actors, forgetMonitors } from "./actors.ts";
+import { type Actor, type Actors, isOver } from "./actors.ts";
 import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
 
 /** What a turn leaves: its reply, and the new state as JSON text where it changed. */
@@ -161,8 +161,11 @@ function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusa
     : refuse("idempotency_mismatch", "this idempotency key was used with another message or other arguments");
 }
 
-function fullLedger(actor: Actor, { idempotency }: Call): Refusal | undefined {
+function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | undefined {
   if (idempotency === undefined || actor.replies.size < IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX) return undefined;
+  const [oldest] = actor.replies.values();
+  // The entry of this call makes room for itself.
+  if (oldest !== undefined && oldest.until_ms < now_ms) return undefined;
   return refuse("quota_exceeded", "the actor keeps as many replies for retries as it may; some expire soon", {
     retry_after_ms: 60_000,
   });
@@ -187,6 +190,6 @@ function monitorRecords(
 function crowded(actor: Actor, records: readonly MonitorRecord[], now_ms: number): boolean {
   const added = records.filter(([id]) => !actor.monitors.has(id)).length;
   if (added === 0 || actor.monitors.size + added <= MONITORS_PER_ACTOR_MAX) return false;
-  forgetMonitors(actor, now_ms);
-  return actor.monitors.size + added > MONITORS_PER_ACTOR_MAX;
+  const left = [...actor.monitors.values()].filter(({ until_ms }) => !isOver(until_ms, now_ms)).length;
+  return left + added > MONITORS_PER_ACTOR_MAX;
 }

@@ -40,8 +40,8 @@ interface Entry {
   read(value: string): Omit<Caveat, "name" | "text"> | undefined;
 }
 
-/** RFC 3339 with the offset Z or ±hh:mm, seconds required. */
-const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3})?(Z|[+-]\d{2}:\d{2})$/;
+/** RFC 3339 with the offset Z or ±hh:mm, seconds required. Hour 24 is ISO 8601's, not RFC 3339's. */
+const RFC3339 = /^\d{4}-\d{2}-\d{2}T(?!24)\d{2}:\d{2}:\d{2}(\.\d{1,3})?(Z|[+-]\d{2}:\d{2})$/;
 
 const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
   actor: {

@@ -30,7 +30,7 @@ export const demo: Command = {
     const gateway = await startDemoGateway();
     try {
       const print = flag(values, "json")
-        ? environment.note
+        ? (line: string) => environment.note(line)
         : (line: string) => environment.write(`${line}\n`);
       const tour = new Tour(environment, gateway, print);
       await tour.show();

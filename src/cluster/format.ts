@@ -59,7 +59,8 @@ const shardName = (shard: number): string => String(shard).padStart(3, "0");
 const seqName = (seq: number): string => String(seq).padStart(20, "0");
 
 export const ownKey = (shard: number): string => `own/${shardName(shard)}`;
-export const logKey = (shard: number, seq: number): string => `log/${shardName(shard)}/${seqName(seq)}`;
+export const logPrefix = (shard: number): string => `log/${shardName(shard)}/`;
+export const logKey = (shard: number, seq: number): string => `${logPrefix(shard)}${seqName(seq)}`;
 export const checkpointPrefix = (shard: number): string => `ckpt/${shardName(shard)}/`;
 export const checkpointKey = (shard: number, seq: number, part: number): string =>
   `${checkpointPrefix(shard)}${seqName(seq)}/${String(part).padStart(6, "0")}`;

@@ -20,6 +20,7 @@ import {
   encodeObject,
   type Header,
   logKey,
+  logPrefix,
 } from "./format.ts";
 import { claim, type Owned, update } from "./ownership.ts";
 import { type Recovered, recover, type Sink } from "./recovery.ts";
@@ -35,12 +36,21 @@ export interface LogOptions {
   readonly breathe: () => Promise<void>;
   /** Called once, when this node must no longer write. */
   readonly onStepDown: (why: Refusal) => void;
+  /** How long the log grows before a checkpoint. Default: `CHECKPOINT_LOG_BYTES_MIN`. */
+  readonly checkpointLogBytesMin?: number;
 }
 
 /** All that the log's entries amount to, so that the entries can go. */
 export interface Snapshot {
-  /** Lines of JSON; taken in one step, between two commits. */
+  /** Lines of JSON, taken in one step: they hold exactly what has been appended so far. */
   lines(): Iterable<string>;
+}
+
+/** A snapshot that was taken while entries that it holds were still waiting to be written. */
+interface Taken {
+  readonly lines: readonly string[];
+  /** How many of the first entries in the queue it holds. */
+  queued: number;
 }
 
 interface Pending {
@@ -55,9 +65,7 @@ export async function openLog(options: LogOptions, sink: Sink & Snapshot): Promi
   if (isRefusal(owned)) return owned;
   const recovered = await recover(store, shard, owned, nonce, sink);
   if (isRefusal(recovered)) return recovered;
-  const log = new ShardLog(options, sink, owned, recovered);
-  await log.sweep();
-  return log;
+  return new ShardLog(options, sink, owned, recovered);
 }
 
 export class ShardLog {
@@ -68,20 +76,24 @@ export class ShardLog {
   #queue: Pending[] = [];
   #committing: Promise<void> | undefined;
   #lastAppended: Promise<Refusal | undefined> = Promise.resolve(undefined);
+  /** A checkpoint being written, or a sweep. */
   #checkpointing: Promise<void> | undefined;
   #ended: Refusal | undefined;
-  #seals: Set<number>;
   #logBytes: number;
   #checkpointBytes: number;
+  /** Data slots up to here have been deleted. */
+  #collected: number;
 
   constructor(options: LogOptions, snapshot: Snapshot, owned: Owned, recovered: Recovered) {
     this.#options = options;
     this.#snapshot = snapshot;
     this.#owned = owned;
     this.#seq = recovered.sealed;
-    this.#seals = new Set(recovered.seals);
     this.#logBytes = recovered.logBytes;
     this.#checkpointBytes = recovered.checkpointBytes;
+    this.#collected = owned.ownership.collected;
+    // An earlier owner may not have finished its sweep. Serving need not wait for it.
+    this.#inBackground(this.#sweep());
   }
 
   /** The last slot that is known to be written. */
@@ -103,9 +115,7 @@ export class ShardLog {
     if (this.#ended !== undefined) return Promise.resolve(this.#ended);
     this.#lastAppended = new Promise((settle) => {
       this.#queue.push({ entry, settle });
-      this.#committing ??= this.#commitAll().finally(() => {
-        this.#committing = undefined;
-      });
+      this.#committing ??= this.#commitAll();
     });
     return this.#lastAppended;
   }
@@ -117,34 +127,48 @@ export class ShardLog {
 
   /** Resolves when all that was appended is settled and no checkpoint is being written. */
   async idle(): Promise<void> {
-    while (this.#committing !== undefined) await this.#committing;
-    await this.#checkpointing;
+    while (this.#committing !== undefined || this.#checkpointing !== undefined)
+      await (this.#committing ?? this.#checkpointing);
   }
 
   async #commitAll(): Promise<void> {
-    while (this.#queue.length > 0 && this.#ended === undefined) {
+    let taken: Taken | undefined;
+    while (this.#queue.length > 0) {
       await this.#options.breathe();
-      const group = this.#cut();
+      // A checkpoint may have found meanwhile that I am deposed: all that waited has been answered.
+      if (this.#ended !== undefined) break;
+      const group = this.#cut(taken?.queued);
       const body = encodeObject(
         this.#header("entries"),
         group.map(({ entry }) => entry),
       );
-      // The snapshot must hold exactly what the log holds up to this group, so it is taken as the group is cut.
-      const lines =
-        this.#checkpointIsDue() && this.#queue.length === 0 ? [...this.#snapshot.lines()] : undefined;
+      // The snapshot holds all that waits, too: under load the queue is never empty. Its slot is that of the last
+      // entry in it, so no group may reach over that entry.
+      if (taken !== undefined) taken.queued -= group.length;
+      else if (this.#checkpointIsDue())
+        taken = { lines: [...this.#snapshot.lines()], queued: this.#queue.length };
       const { store, shard } = this.#options;
       const put = await settledPut(store, logKey(shard, this.#seq + 1), body, { ifNoneMatch: "*" });
-      if (put.outcome !== "won")
-        return this.#stepDown(group, put.outcome === "lost" ? undefined : put.reason);
+      if (put.outcome !== "won") {
+        this.#stepDown(group, put.outcome === "lost" ? undefined : put.reason);
+        break;
+      }
       this.#seq++;
       this.#logBytes += body.length;
       for (const { settle } of group) settle(undefined);
-      if (lines !== undefined) {
-        this.#checkpointing = this.#checkpoint(lines, this.#seq).finally(() => {
-          this.#checkpointing = undefined;
-        });
+      if (taken?.queued === 0) {
+        this.#inBackground(this.#checkpoint(taken.lines, this.#seq));
+        taken = undefined;
       }
     }
+    // In the same step that found the queue empty: whoever appends next must start anew.
+    this.#committing = undefined;
+  }
+
+  #inBackground(work: Promise<void>): void {
+    this.#checkpointing = work.then(() => {
+      this.#checkpointing = undefined;
+    });
   }
 
   #header(kind: Header["kind"]): Header {
@@ -152,13 +176,13 @@ export class ShardLog {
     return { epoch: this.#owned.ownership.epoch, session, nonce: nonce(), kind };
   }
 
-  /** As many waiting entries as one object may hold. */
-  #cut(): Pending[] {
+  /** As many waiting entries as one object may hold, and no more than `most`. */
+  #cut(most = COMMIT_ENTRIES_MAX): Pending[] {
     let bytes = 0;
     let count = 0;
     for (const { entry } of this.#queue) {
       bytes += entry.length;
-      if (count > 0 && (bytes > COMMIT_BYTES_MAX || count >= COMMIT_ENTRIES_MAX)) break;
+      if (count > 0 && (bytes > COMMIT_BYTES_MAX || count >= Math.min(most, COMMIT_ENTRIES_MAX))) break;
       count++;
     }
     return this.#queue.splice(0, count);
@@ -173,15 +197,17 @@ export class ShardLog {
       "outcome_unknown",
       "the store did not say whether the call was recorded; ask again",
     );
-    this.#ended = why;
+    const first = this.#ended === undefined;
+    this.#ended ??= why;
     for (const { settle } of group) settle(unclear === undefined ? fenced : unknown);
     for (const { settle } of this.#queue.splice(0)) settle(why);
-    onStepDown(why);
+    if (first) onStepDown(why);
   }
 
   /** Checkpoints cost as much as they are large, so the log must have grown past the last one. */
   #checkpointIsDue(): boolean {
-    const due = this.#logBytes > Math.max(CHECKPOINT_LOG_BYTES_MIN, this.#checkpointBytes);
+    const { checkpointLogBytesMin = CHECKPOINT_LOG_BYTES_MIN } = this.#options;
+    const due = this.#logBytes > Math.max(checkpointLogBytesMin, this.#checkpointBytes);
     return due && this.#checkpointing === undefined;
   }
 
@@ -194,7 +220,7 @@ export class ShardLog {
       return;
     }
     this.#checkpointBytes = written;
-    await this.sweep();
+    await this.#sweep();
   }
 
   async #writeCheckpoint(lines: readonly string[], seq: number): Promise<number | Refusal> {
@@ -209,8 +235,8 @@ export class ShardLog {
       bytes += body.length;
     }
     const before = this.#owned.ownership;
-    const collected = before.checkpoint?.seq ?? 0;
-    const after = { ...before, nonce: nonce(), checkpoint: { seq, parts: part }, collected };
+    const checkpoint = { seq, parts: part };
+    const after = { ...before, nonce: nonce(), checkpoint, collected: this.#collected };
     const owned = await update(store, shard, this.#owned, after);
     if (isRefusal(owned)) return owned;
     this.#owned = owned;
@@ -218,26 +244,33 @@ export class ShardLog {
   }
 
   /** Deletes data slots and parts that the checkpoint has made needless. Seals stay for ever. */
-  async sweep(): Promise<void> {
+  async #sweep(): Promise<void> {
     const { store, shard } = this.#options;
-    const { checkpoint, collected } = this.#owned.ownership;
+    const { checkpoint } = this.#owned.ownership;
     if (checkpoint === null) return;
-    for (let seq = collected + 1; seq <= checkpoint.seq; seq++) {
-      if (!(await this.#isSeal(seq))) await store.delete(logKey(shard, seq));
-    }
+    const slots = await store.list(logPrefix(shard));
     const parts = await store.list(checkpointPrefix(shard));
-    if (isRefusal(parts)) return;
+    if (isRefusal(slots) || isRefusal(parts)) return;
+    const [from, to] = [logKey(shard, this.#collected), logKey(shard, checkpoint.seq)];
+    let complete = true;
+    for (const key of slots) {
+      if (key > from && key <= to && !(await this.#collect(key))) complete = false;
+    }
+    // What could not be deleted now is met again by the next sweep.
+    if (complete) this.#collected = checkpoint.seq;
     for (const key of parts) {
       if (key < checkpointKey(shard, checkpoint.seq, 0)) await store.delete(key);
     }
   }
 
-  async #isSeal(seq: number): Promise<boolean> {
-    if (this.#seals.has(seq)) return true;
-    const found = await this.#options.store.get(logKey(this.#options.shard, seq));
-    if (found === undefined || isRefusal(found)) return isRefusal(found);
+  /** @returns whether the slot is done with. What cannot be read may be a seal: it stays. */
+  async #collect(key: string): Promise<boolean> {
+    const { store } = this.#options;
+    const found = await store.get(key);
+    if (found === undefined || isRefusal(found)) return found === undefined;
     const decoded = decodeObject(found.body);
-    return typeof decoded !== "string" && decoded.header.kind === "seal";
+    if (typeof decoded === "string" || decoded.header.kind === "seal") return true;
+    return (await store.delete(key)) === "done";
   }
 }
 

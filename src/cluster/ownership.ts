@@ -8,7 +8,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { CLAIM_ATTEMPTS_MAX } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
-import { ownKey } from "./format.ts";
+import { logPrefix, ownKey } from "./format.ts";
 
 export interface Checkpoint {
   /** The last log slot that the checkpoint contains. */
@@ -41,6 +41,8 @@ export async function claim(
   for (let attempt = 0; attempt < CLAIM_ATTEMPTS_MAX; attempt++) {
     const found = await readOwnership(store, shard);
     if (isRefusal(found)) return found;
+    const lost = found === undefined ? await refuseLost(store, shard) : undefined;
+    if (lost !== undefined) return lost;
     const before = found?.ownership ?? { epoch: 0, checkpoint: null, collected: 0 };
     const ownership: Ownership = { ...before, epoch: before.epoch + 1, session, nonce: nonce() };
     const written = await write(store, shard, ownership, found?.etag);
@@ -64,7 +66,22 @@ export async function update(
 export async function readOwnership(store: Store, shard: number): Promise<Owned | undefined | Refusal> {
   const found = await store.get(ownKey(shard));
   if (found === undefined || isRefusal(found)) return found;
-  return { ownership: JSON.parse(fromUtf8(found.body) ?? "") as Ownership, etag: found.etag };
+  try {
+    return { ownership: JSON.parse(fromUtf8(found.body) ?? "") as Ownership, etag: found.etag };
+  } catch {
+    return refuse("store_unavailable", `the object ${ownKey(shard)} is damaged`);
+  }
+}
+
+/** A shard without a record is new, unless it has a log: that must not begin again from nothing (law 1). */
+async function refuseLost(store: Store, shard: number): Promise<Refusal | undefined> {
+  const slots = await store.list(logPrefix(shard));
+  if (isRefusal(slots)) return slots;
+  if (slots.length === 0) return undefined;
+  // Another node may have begun the shard just now. Then the record is there, and the claim finds it.
+  const again = await readOwnership(store, shard);
+  if (again !== undefined) return isRefusal(again) ? again : undefined;
+  return refuse("store_unavailable", `the object ${ownKey(shard)} is missing`);
 }
 
 async function write(

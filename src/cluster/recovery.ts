@@ -8,7 +8,7 @@
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
-import { checkpointKey, decodeObject, encodeObject, type LogObject, logKey } from "./format.ts";
+import { checkpointKey, decodeObject, encodeObject, type LogObject, logKey, logPrefix } from "./format.ts";
 import { type Owned, readOwnership } from "./ownership.ts";
 
 /** Where recovered history goes, in order: the checkpoint's lines first, then each entry. */
@@ -20,8 +20,6 @@ export interface Sink {
 export interface Recovered {
   /** The slot of my seal; the next entry goes behind it. */
   readonly sealed: number;
-  /** Slots after the checkpoint that hold seals: these are never deleted. */
-  readonly seals: readonly number[];
   /** Bytes of the entries after the checkpoint. */
   readonly logBytes: number;
   readonly checkpointBytes: number;
@@ -38,27 +36,27 @@ export async function recover(
   const checkpointBytes = await restore(store, shard, owned, sink);
   if (isRefusal(checkpointBytes)) return checkpointBytes;
 
-  const seals: number[] = [];
   let logBytes = 0;
   let epochSeen = 0;
   for (let seq = (checkpoint?.seq ?? 0) + 1; ; seq++) {
     const found = await readObject(store, logKey(shard, seq));
     if (isRefusal(found)) return found;
     if (found === undefined) {
+      const hole = await refuseHole(store, shard, owned, seq);
+      if (hole !== undefined) return hole;
       const seal = encodeObject({ epoch, session, nonce: nonce(), kind: "seal" }, []);
       const put = await settledPut(store, logKey(shard, seq), seal, { ifNoneMatch: "*" });
       if (put.outcome === "unknown")
         return refuse("store_unavailable", `the seal of shard ${shard}: ${put.reason}`);
       if (put.outcome === "won") {
         const confirmed = await confirm(store, shard, owned, seq);
-        return confirmed ?? { sealed: seq, seals: [...seals, seq], logBytes, checkpointBytes };
+        return confirmed ?? { sealed: seq, logBytes, checkpointBytes };
       }
       seq--; // somebody wrote there: read it
       continue;
     }
     const { header, entries, bytes } = found;
     if (header.epoch > epoch) return refuse("not_leader", `a newer node writes the log of shard ${shard}`);
-    if (header.kind === "seal") seals.push(seq);
     // An entry of an epoch lower than one already seen was written by a deposed node: void.
     if (header.epoch < epochSeen) continue;
     epochSeen = header.epoch;
@@ -95,6 +93,28 @@ async function readObject(
   const decoded = decodeObject(found.body);
   if (typeof decoded === "string") return refuse("store_unavailable", `the object ${key} ${decoded}`);
   return { ...decoded, bytes: found.body.length };
+}
+
+/**
+ * Slots are written one after the other. Where a later one is there and this one is not, it was lost: a seal here
+ * would cut off the rest of the history.
+ */
+async function refuseHole(
+  store: Store,
+  shard: number,
+  owned: Owned,
+  seq: number,
+): Promise<Refusal | undefined> {
+  const slots = await store.list(logPrefix(shard));
+  if (isRefusal(slots)) return slots;
+  const key = logKey(shard, seq);
+  if (!slots.some((slot) => slot > key)) return undefined;
+  // Its writer may have filled it since I looked; then the seal finds it taken.
+  const again = await store.get(key);
+  if (again !== undefined) return isRefusal(again) ? again : undefined;
+  // A newer owner may have collected it.
+  const deposed = await confirm(store, shard, owned, seq);
+  return deposed ?? refuse("store_unavailable", `the object ${key} is missing`);
 }
 
 /** My seal holds only if I still own the shard and no checkpoint has passed my seal. */

@@ -23,6 +23,8 @@ export function compileSchema(schema: Json): Check | string {
   const ajv = new Ajv2020({ strict: true, strictTypes: false, ownProperties: true, messages: true });
   try {
     const validate = ajv.compile(typeof schema === "boolean" ? schema : (schema as object));
+    // Such a check answers with a promise, which is never false: everything would pass it.
+    if ("$async" in validate) return "$async is not supported";
     return (value) => {
       if (validate(value)) return undefined;
       const error = validate.errors?.[0];

@@ -11,7 +11,9 @@ export interface Target {
 
 /** Percent-encoding is not decoded, so no two paths name one actor. */
 export function readTarget(url: URL): Target | Refusal {
-  const [, , tenant = "", type = "", id = "", message = ""] = url.pathname.split("/");
+  const [, version, tenant = "", type = "", id = "", message = "", ...rest] = url.pathname.split("/");
+  if (version !== "v1" || rest.length > 0)
+    return refuse("malformed_request", "the path of a call is /v1/{tenant}/{type}/{id}/{message}");
   if (url.search !== "") return refuse("malformed_request", "a call takes no query");
   if (!TENANT_NAME.test(tenant)) return refuse("no_such_tenant", "the path names no tenant");
   if (!TYPE_NAME.test(type)) return refuse("no_such_actor_type", "the path names no actor type");

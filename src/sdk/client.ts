@@ -48,33 +48,43 @@ export type CallOutcome =
   | { readonly status: number; readonly result: Json }
   | { readonly status: number; readonly problem: Problem };
 
-/** One request, signed and ready to send once. */
+/** A call as one request, signed and ready to send once. */
 export function signCall(caller: Caller, call: CallInput): SignedRequest {
-  const url = new URL(`/v1/${call.tenant}/${call.actor}/${call.message}`, caller.url);
-  const body = utf8(JSON.stringify(call.args ?? {}));
+  const path = `/v1/${call.tenant}/${call.actor}/${call.message}`;
+  return signRequest(caller, path, utf8(JSON.stringify(call.args ?? {})), {
+    "idempotency-key": `"${call.idempotencyKey ?? toBase64url(caller.random(16))}"`,
+    ...(call.timeout_ms !== undefined && { "request-timeout-ms": String(call.timeout_ms) }),
+  });
+}
+
+/** Signs a POST of these bytes (RFC 9421 in Postern's profile), whatever they are. */
+export function signRequest(
+  caller: Caller,
+  path: string,
+  body: Uint8Array<ArrayBuffer>,
+  more: Readonly<Record<string, string>> = {},
+): SignedRequest {
+  const url = new URL(path, caller.url);
   const headers: Record<string, string> = {
     authorization: `Macaroon ${caller.token}`,
     "content-type": "application/json",
     "content-digest": contentDigest(body),
-    "idempotency-key": `"${call.idempotencyKey ?? toBase64url(caller.random(16))}"`,
-    ...(call.timeout_ms !== undefined && { "request-timeout-ms": String(call.timeout_ms) }),
+    ...more,
+  };
+  const message = {
+    method: "POST",
+    authority: url.host,
+    path: url.pathname,
+    query: url.search === "" ? "?" : url.search,
+    field: (name: string) => headers[name] ?? null,
   };
   const created = Math.floor(caller.now_ms() / 1000);
-  const { base, input } = composeSignature(
-    {
-      method: "POST",
-      authority: url.host,
-      path: url.pathname,
-      query: url.search === "" ? "?" : url.search,
-      field: (name) => headers[name] ?? null,
-    },
-    {
-      created,
-      expires: created + SIGNATURE_LIFETIME_S,
-      nonce: toBase64url(caller.random(16)),
-      keyid: caller.signer.publicKey,
-    },
-  );
+  const { base, input } = composeSignature(message, {
+    created,
+    expires: created + SIGNATURE_LIFETIME_S,
+    nonce: toBase64url(caller.random(16)),
+    keyid: caller.signer.publicKey,
+  });
   const signature = caller.signer.sign(taggedHash(HTTP_SIGNATURE_TAG, base));
   headers["signature-input"] = `sig=${input}`;
   headers["signature"] = `sig=:${btoa(String.fromCharCode(...signature))}:`;

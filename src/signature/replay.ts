@@ -28,7 +28,8 @@ export class ReplayWindow {
   /** Written only after the signature has verified. @param until_s seconds since the epoch, inclusive */
   remember(key: string, until_s: number, now_s: number): "fresh" | "replayed" | "full" {
     this.#forget(now_s);
-    if (this.#seen.has(key)) return "replayed";
+    // Where the clock was set back, what was forgotten may come again: it counts as seen.
+    if (this.#seen.has(key) || until_s < this.#forgottenUntil_s) return "replayed";
     if (this.#seen.size >= this.#entriesMax) return "full";
     this.#seen.add(key);
     const bucket = this.#bySecond.get(until_s);

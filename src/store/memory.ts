@@ -11,7 +11,10 @@ export function memoryStore(): Store {
   };
 
   return {
-    get: async (key) => objects.get(key),
+    get: async (key) => {
+      const found = objects.get(key);
+      return found && { body: found.body.slice(), etag: found.etag };
+    },
     put: async (key, body, condition): Promise<PutOutcome> => {
       if (!matches(key, condition)) return { outcome: "conflict" };
       const etag = String(++version);

@@ -97,7 +97,7 @@ class SqliteStore implements Store {
   }
 
   async close(): Promise<void> {
-    this.#database.close();
+    if (this.#database.isOpen) this.#database.close();
   }
 
   /** IMMEDIATE: the write lock is taken before anything is read, so that no transaction fails half way. */

@@ -8,8 +8,9 @@ import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concat, utf8 } from "../bytes.ts";
 import { type Refusal, refuse } from "../errors.ts";
-import { CAVEAT_BYTES_MAX, CAVEATS_MAX } from "../limits.ts";
+import { CAVEAT_BYTES_MAX, CAVEATS_MAX, TOKEN_BYTES_MAX } from "../limits.ts";
 import type { Secret } from "../secret.ts";
+import { encodeV2 } from "./codec-v2.ts";
 import type { Macaroon, UnsafeCaveat } from "./macaroon.ts";
 
 const KEY_GENERATOR = utf8("macaroons-key-generator");
@@ -66,5 +67,8 @@ export function attenuate(macaroon: Macaroon, texts: readonly string[]): Macaroo
     caveats.push(caveat);
     tail = nextTail(tail, caveat);
   }
-  return { ...macaroon, unsafeCaveats: caveats, signature: tail };
+  const attenuated = { ...macaroon, unsafeCaveats: caveats, signature: tail };
+  return encodeV2(attenuated).length <= TOKEN_BYTES_MAX
+    ? attenuated
+    : refuse("token_malformed", `a token has at most ${TOKEN_BYTES_MAX} bytes`);
 }

@@ -5,7 +5,7 @@
  * third-party encryption uses a zero nonce, so neither is called anywhere.
  */
 import macaroons, { type PacketMacaroon } from "macaroons.js";
-import { toBase64url, utf8 } from "../bytes.ts";
+import { fromUtf8, toBase64url, utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { CAVEAT_BYTES_MAX, CAVEATS_MAX } from "../limits.ts";
 import type { Macaroon, UnsafeCaveat } from "./macaroon.ts";
@@ -45,7 +45,9 @@ function readCaveats(packets: PacketMacaroon["caveatPackets"]): UnsafeCaveat[] |
       return refuse("token_malformed", `a caveat has more than ${CAVEAT_BYTES_MAX} bytes`);
     if (packet.type === CID) caveats.push({ cid: raw });
     else if (packet.type === VID && last !== undefined) caveats[caveats.length - 1] = { ...last, vid: raw };
-    else if (packet.type !== CL)
+    else if (packet.type === CL && last !== undefined)
+      caveats[caveats.length - 1] = { ...last, location: fromUtf8(raw) ?? "" };
+    else
       return refuse("token_malformed", "the v1 macaroon's packets are out of order");
   }
   return caveats.length <= CAVEATS_MAX

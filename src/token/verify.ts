@@ -29,7 +29,10 @@ export function verify(macaroon: Macaroon, secret: Secret): VerifiedMacaroon | R
     if (caveat.vid !== undefined) return missingDischarge(index, caveat.location);
     const tail = tails[index + 1];
     if (text === undefined || tail === undefined)
-      return refuse("unknown_caveat", "a caveat is not UTF-8 text", { token: 0 });
+      return refuse("unknown_caveat", `caveat ${index} is refused because it is not UTF-8 text`, {
+        token: 0,
+        caveat: { index, text: "(not UTF-8)" },
+      });
     caveats.push({ index, text, tail });
   }
   // The one cast of this type: what stands above is what it claims.

@@ -1,0 +1,68 @@
+/** A node as users run it: `postern serve` in a process of its own, that can be killed. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { toHex } from "../../src/bytes.ts";
+import { MASTER } from "./gate.ts";
+
+export const BIN = fileURLToPath(new URL("../../src/bin.js", import.meta.url));
+
+export interface NodeProcess {
+  readonly url: string;
+  readonly child: ChildProcess;
+  /** Ends the process at once, as a crash would, and waits until it is gone. */
+  kill(): Promise<void>;
+  /** Sends the signal and resolves with the exit code. */
+  end(signal: "SIGTERM" | "SIGINT"): Promise<number | null>;
+}
+
+export async function startNodeProcess(
+  storeDirectory: string,
+  args: readonly string[] = [],
+): Promise<NodeProcess> {
+  const command = [
+    BIN,
+    "serve",
+    "--policies",
+    "policies/demo",
+    "--store",
+    `file:${storeDirectory}`,
+    "--port",
+    "0",
+  ];
+  const child = spawn(process.execPath, [...command, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, POSTERN_MASTER_KEY: toHex(MASTER.expose()) },
+  });
+  let complaint = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    complaint += chunk.toString();
+  });
+  const exited = once(child, "exit").then(([code]) => code as number | null);
+  const url = await listening(child);
+  if (url === undefined) throw new Error(`the node did not start: ${complaint}`);
+  return {
+    url,
+    child,
+    kill: async () => {
+      child.kill("SIGKILL");
+      await exited;
+    },
+    end: (signal) => {
+      child.kill(signal);
+      return exited;
+    },
+  };
+}
+
+async function listening(child: ChildProcess): Promise<string | undefined> {
+  if (child.stdout === null) return undefined;
+  for await (const line of createInterface({ input: child.stdout })) {
+    const event = JSON.parse(line) as { event?: string; url?: string };
+    if (event.event !== "listening") continue;
+    child.stdout.resume();
+    return event.url;
+  }
+  return undefined;
+}
