@@ -106,6 +106,8 @@ function usageOf({ name, usage, summary, help }: Command): string {
 }
 
 function processEnvironment(): Environment {
+  // Whoever read our output may go away (EPIPE); a node goes on without.
+  process.stdout.on("error", () => {});
   return {
     env: process.env,
     stdin: async () => {

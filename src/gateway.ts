@@ -88,7 +88,7 @@ export function createGateway(gate: GatewayOptions): Hono {
 /** The pipeline. Each stage takes what the one before it has established, and says so by its type. */
 async function pass(gate: GatewayOptions, request: Request, notes: Notes): Promise<Answer | Refusal> {
   const closed = gate.closed();
-  if (closed !== undefined) return closed;
+  if (closed !== undefined) return forCaller(closed);
   const deadline_ms = readTimeout(request.headers.get("request-timeout-ms"));
   if (isRefusal(deadline_ms)) return deadline_ms;
   const received_ms = gate.monotonic_ms();
@@ -117,7 +117,17 @@ async function pass(gate: GatewayOptions, request: Request, notes: Notes): Promi
 
   if (gate.monotonic_ms() - received_ms > deadline_ms)
     return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
-  return gate.shard.call(call);
+  const answer = await gate.shard.call(call);
+  return isRefusal(answer) ? forCaller(answer) : answer;
+}
+
+/**
+ * 421 is for nodes among themselves: a browser's fetch repeats such a request by itself, nonce and all. To a
+ * caller a node that lost its shard is one that is going away.
+ */
+function forCaller(refusal: Refusal): Refusal {
+  if (refusal.code !== "not_leader") return refusal;
+  return refuse("draining", `${refusal.detail}; the call had no effect here`, { retry_after_ms: 1000 });
 }
 
 /** A request whose shape is right. Token and signature are still only claims. */

@@ -166,7 +166,7 @@ export class ShardLog {
   }
 
   #inBackground(work: Promise<void>): void {
-    this.#checkpointing = work.then(() => {
+    this.#checkpointing = work.finally(() => {
       this.#checkpointing = undefined;
     });
   }

@@ -32,6 +32,7 @@ export function readTimeout(field: string | null): number | Refusal {
 }
 
 export function requireJson(field: string | null): Refusal | undefined {
-  if (field !== null && /^application\/json(?: *; *charset=(?:utf-8|"utf-8"))? *$/i.test(field)) return undefined;
+  if (field !== null && /^application\/json(?: *; *charset=(?:utf-8|"utf-8"))? *$/i.test(field))
+    return undefined;
   return refuse("malformed_request", "Content-Type must be application/json");
 }

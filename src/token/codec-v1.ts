@@ -47,8 +47,7 @@ function readCaveats(packets: PacketMacaroon["caveatPackets"]): UnsafeCaveat[] |
     else if (packet.type === VID && last !== undefined) caveats[caveats.length - 1] = { ...last, vid: raw };
     else if (packet.type === CL && last !== undefined)
       caveats[caveats.length - 1] = { ...last, location: fromUtf8(raw) ?? "" };
-    else
-      return refuse("token_malformed", "the v1 macaroon's packets are out of order");
+    else return refuse("token_malformed", "the v1 macaroon's packets are out of order");
   }
   return caveats.length <= CAVEATS_MAX
     ? caveats

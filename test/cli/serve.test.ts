@@ -1,0 +1,247 @@
+/** The node as a process: start, calls by the command line, drain, fencing, and what it says when it cannot start. */
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { fetch } from "undici";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { toHex } from "../../src/bytes.ts";
+import { MASTER } from "../support/gate.ts";
+import { type NodeProcess, startNodeProcess } from "../support/node-process.ts";
+import { postern } from "../support/postern.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "postern-serve-"));
+const storeDirectory = join(directory, "store");
+const env = { POSTERN_MASTER_KEY: toHex(MASTER.expose()) };
+const file = (name: string): string => join(directory, name);
+let node: NodeProcess;
+
+const call = (message: string, args: string, ...more: string[]) =>
+  postern([
+    "call",
+    "account/cli",
+    message,
+    args,
+    "--key",
+    file("key"),
+    "--token",
+    file("token"),
+    "--url",
+    node.url,
+    ...more,
+  ]);
+
+beforeAll(async () => {
+  node = await startNodeProcess(storeDirectory);
+  const { stdout: holder } = await postern(["keygen", "--out", file("key")]);
+  const store = `file:${storeDirectory}`;
+  const minted = await postern(
+    ["mint", "--store", store, "--actor", "account/cli", "--holder", holder.trim()],
+    { env },
+  );
+  writeFileSync(file("token"), minted.stdout);
+});
+afterAll(async () => {
+  await node.kill();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe("call", () => {
+  it("prints the result, or the problem and exits with 1", async () => {
+    expect(await call("open", '{"owner":"Ada"}')).toEqual({ code: 0, stdout: '{"balance":0}\n', stderr: "" });
+    const refused = await call("open", '{"owner":"Ada"}', "--json");
+    expect(refused.code).toBe(1);
+    expect(JSON.parse(refused.stdout)).toMatchObject({
+      status: 409,
+      problem: { code: "out_of_order", enabled: ["balance", "close", "deposit", "withdraw"] },
+    });
+    expect((await call("deposit", '{"amount":"five"}')).stdout).toContain("422 schema_violation");
+  });
+
+  it("repeats nothing under one idempotency key", async () => {
+    const twice = [
+      await call("deposit", '{"amount":5}', "--idempotency-key", "k"),
+      await call("deposit", '{"amount":5}', "--idempotency-key", "k"),
+    ];
+    expect(twice.map(({ stdout }) => stdout)).toEqual(['{"balance":5}\n', '{"balance":5}\n']);
+  });
+
+  it("tells wrong usage and an absent gate apart", async () => {
+    expect(await postern(["call", "account/cli", "open", "--token", file("token")])).toMatchObject({
+      code: 2,
+    });
+    expect(await call("open", "{owner}")).toMatchObject({ code: 2 });
+    const nobody = await postern([
+      "call",
+      "account/cli",
+      "balance",
+      "--key",
+      file("key"),
+      "--token",
+      file("token"),
+      "--url",
+      "http://127.0.0.1:9",
+    ]);
+    expect(nobody).toMatchObject({ code: 3, stdout: "" });
+  });
+});
+
+describe("serve", () => {
+  it("is alive and ready", async () => {
+    for (const probe of ["livez", "readyz"]) expect((await fetch(`${node.url}/${probe}`)).status).toBe(200);
+  });
+
+  it("goes on when nobody reads its output any more", async () => {
+    const unread = await startNodeProcess(join(directory, "unread"));
+    unread.child.stdout?.destroy();
+    for (let calls = 0; calls < 3; calls++)
+      await fetch(`${unread.url}/v1/demo`).then((response) => response.text());
+    expect((await fetch(`${unread.url}/livez`)).status).toBe(200);
+    await unread.kill();
+  });
+
+  it("follows what is published later, without a restart", async () => {
+    const policies = file("policies");
+    mkdirSync(join(policies, "later"), { recursive: true });
+    writeFileSync(join(policies, "later", "tenant.yaml"), "tenant: later\nholder: optional\n");
+    const account =
+      "actor: account\nhandler: { wasm: account }\nmessages: { open: {} }\nprotocol: open\nbehaviour: open\n";
+    writeFileSync(join(policies, "later", "account.yaml"), account);
+    const applied = await postern(
+      ["apply", policies, "--wasm", "wasm", "--store", `file:${storeDirectory}`],
+      { env },
+    );
+    expect(applied).toMatchObject({ code: 0, stdout: "later: published\n" });
+    const status = async (): Promise<unknown> => {
+      const response = await fetch(`${node.url}/v1/later/account/1/open`, { method: "POST" });
+      return ((await response.json()) as { code: string }).code;
+    };
+    for (let tries = 0; (await status()) === "no_such_tenant" && tries < 100; tries++) await setTimeout(50);
+    expect(await status()).not.toBe("no_such_tenant");
+  });
+
+  it("drains on SIGTERM: not ready first, calls in flight finish, then it ends with 0", async () => {
+    const draining = await startNodeProcess(join(directory, "draining"));
+    const exit = draining.end("SIGTERM");
+    let unready = 0;
+    for (let tries = 0; tries < 100 && unready !== 503; tries++) {
+      unready = await fetch(`${draining.url}/readyz`).then(
+        (response) => response.status,
+        () => -1,
+      );
+      await setTimeout(10);
+    }
+    expect(unready).toBe(503);
+    // Still in the notice: calls are answered, as traffic is only now being moved away.
+    expect((await fetch(`${draining.url}/livez`)).status).toBe(200);
+    expect(await exit).toBe(0);
+    await expect(fetch(`${draining.url}/livez`)).rejects.toThrow();
+  });
+
+  it("is fenced by a newer node on its store: it stops by itself, and nothing it answers is lost", async () => {
+    const first = await startNodeProcess(join(directory, "fenced"));
+    const exited = once(first.child, "exit");
+    const second = await startNodeProcess(join(directory, "fenced"));
+    const { stdout: holder } = await postern(["keygen", "--out", file("fenced.key")]);
+    const store = `file:${join(directory, "fenced")}`;
+    const minted = await postern(
+      ["mint", "--store", store, "--actor", "account/1", "--holder", holder.trim()],
+      { env },
+    );
+    writeFileSync(file("fenced.token"), minted.stdout);
+    const open = (url: string) =>
+      postern([
+        "call",
+        "account/1",
+        "open",
+        '{"owner":"Ada"}',
+        "--key",
+        file("fenced.key"),
+        "--token",
+        file("fenced.token"),
+        "--url",
+        url,
+        "--json",
+      ]);
+    expect(JSON.parse((await open(first.url)).stdout)).toMatchObject({
+      status: 503,
+      problem: { code: "draining" },
+    });
+    expect(await exited).toEqual([3, null]);
+    expect(JSON.parse((await open(second.url)).stdout)).toEqual({ status: 200, result: { balance: 0 } });
+    await second.kill();
+  });
+
+  it("says why it cannot start", async () => {
+    const taken = createServer().listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    const { port } = taken.address() as { port: number };
+    const store = `file:${join(directory, "other")}`;
+    const busy = await postern(["serve", "--store", store, "--port", String(port)]);
+    expect(busy).toMatchObject({ code: 2, stderr: expect.stringContaining("EADDRINUSE") });
+    taken.close();
+    expect(await postern(["serve", "--store", "s4://bucket"])).toMatchObject({ code: 2 });
+    expect(await postern(["serve", "--store", store, "--port", "http"])).toMatchObject({ code: 2 });
+    expect(await postern(["serve", "--store", store, "--policies", file("nowhere")])).toMatchObject({
+      code: 2,
+    });
+  });
+});
+
+describe("apply --check", () => {
+  it("reports every problem with file, line and column, and publishes nothing", async () => {
+    const policies = file("broken");
+    mkdirSync(join(policies, "demo"), { recursive: true });
+    writeFileSync(join(policies, "demo", "tenant.yaml"), "tenant: demo\ncolour: blue\n");
+    writeFileSync(
+      join(policies, "demo", "account.yaml"),
+      "actor: account\nhandler: { wasm: account }\nmessages: { open: {} }\nprotocol: open ; (\nbehaviour: open\n",
+    );
+    const { code, stdout } = await postern(["apply", policies, "--check", "--json"]);
+    expect(code).toBe(1);
+    const { ok, problems } = JSON.parse(stdout) as {
+      ok: boolean;
+      problems: { place: string; detail: string }[];
+    };
+    expect(ok).toBe(false);
+    expect(problems.map(({ place }) => place.replace(/^.*\/demo\//, ""))).toEqual([
+      "tenant.yaml:2:9",
+      "account.yaml:4:11",
+    ]);
+    expect(await postern(["apply", "policies", "--check"])).toMatchObject({
+      code: 0,
+      stdout: "demo: no problems\n",
+    });
+  });
+
+  it("reports a handler that is missing or not admitted", async () => {
+    const wasm = file("wasm");
+    const missing = await postern(["apply", "policies", "--check", "--wasm", wasm]);
+    expect(missing).toMatchObject({ code: 1, stdout: expect.stringContaining("npm run build:wasm") });
+    mkdirSync(join(wasm, "account"), { recursive: true });
+    writeFileSync(join(wasm, "account", "account.wasm"), "not wasm");
+    expect(await postern(["apply", "policies", "--check", "--wasm", wasm])).toMatchObject({ code: 1 });
+  });
+});
+
+describe("the demo", () => {
+  it("shows every answer as expected", async () => {
+    const { code, stdout } = await postern(["demo"]);
+    expect({ code, last: stdout.trim().split("\n").at(-1) }).toEqual({
+      code: 0,
+      last: "Every answer was as expected.",
+    });
+    for (const refusal of [
+      "out_of_order",
+      "caveat_denied",
+      "token_invalid",
+      "token_expired",
+      "replayed",
+      "schema_violation",
+    ])
+      expect(stdout).toContain(refusal);
+    expect(stdout).not.toContain("\u001b[");
+  });
+});

@@ -1,0 +1,231 @@
+/** The token commands: shapes of `--json`, exit codes, secrets kept where they belong. */
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { decodeToken, encodeToken } from "../../src/token/envelope.ts";
+import { must } from "../support/gate.ts";
+import { json, postern } from "../support/postern.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "postern-cli-"));
+const store = `file:${join(directory, "store")}`;
+const file = (name: string): string => join(directory, name);
+const HOLDER = "a".repeat(64);
+let token: string;
+
+beforeAll(async () => {
+  expect(await postern(["apply", "policies", "--store", store])).toMatchObject({
+    code: 0,
+    stdout: "demo: published\n",
+  });
+  const minted = await json(["mint", "--store", store, "--actor", "account/42", "--holder", HOLDER]);
+  token = String(minted["token"]);
+  writeFileSync(file("token"), `${token}\n`);
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describe("keygen", () => {
+  it("prints a key pair, or keeps the secret in a new file of mode 0600", async () => {
+    const { secret_key, public_key } = await json(["keygen"]);
+    expect([secret_key, public_key]).toEqual([
+      expect.stringMatching(/^[0-9a-f]{64}$/),
+      expect.stringMatching(/^[0-9a-f]{64}$/),
+    ]);
+    const { code, stdout } = await postern(["keygen", "--out", file("key")]);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^[0-9a-f]{64}\n$/) });
+    expect(statSync(file("key")).mode & 0o777).toBe(0o600);
+    expect(readFileSync(file("key"), "utf8").trim()).not.toBe(stdout.trim());
+    expect(await postern(["keygen", "--out", file("key")])).toMatchObject({ code: 2 });
+  });
+});
+
+describe("mint", () => {
+  it("gives actor, expiry, holder and the policy's protocol unless told less", async () => {
+    const { caveats, identifier, tenant, kid, size_bytes } = await json([
+      "inspect",
+      "--token",
+      file("token"),
+    ]);
+    expect(caveats).toMatchObject([
+      { text: "actor = account/42", verified: false },
+      { text: expect.stringMatching(/^expires < \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) },
+      { text: `holder = ${HOLDER}` },
+      { text: "protocol = open ; (deposit | withdraw | balance)* ; close" },
+    ]);
+    expect({ identifier, tenant, kid }).toEqual({
+      identifier: expect.stringMatching(/^postern\/1 tenant=demo kid=1 nonce=\S{22}$/),
+      tenant: "demo",
+      kid: 1,
+    });
+    expect(size_bytes).toBeLessThan(400);
+    const less = await json([
+      "mint",
+      "--store",
+      store,
+      "--actor",
+      "account/*",
+      "--holder",
+      HOLDER,
+      "--protocol",
+      "balance*",
+      "--caveat",
+      "message in balance",
+    ]);
+    const read = await json(["inspect"], { stdin: String(less["token"]) });
+    expect(read["caveats"]).toMatchObject([
+      {},
+      {},
+      {},
+      { text: "protocol = balance*" },
+      { text: "message in balance" },
+    ]);
+  });
+
+  it.each([
+    ["no actor", ["--holder", HOLDER]],
+    ["an unknown actor type", ["--actor", "ledger/1", "--holder", HOLDER]],
+    ["no holder, which the tenant requires", ["--actor", "account/1"]],
+    ["a holder that is no key", ["--actor", "account/1", "--holder", "ada"]],
+    ["an expiry that is no time", ["--actor", "account/1", "--holder", HOLDER, "--expires", "soon"]],
+    ["a protocol with a mistake", ["--actor", "account/1", "--holder", HOLDER, "--protocol", "open ; ("]],
+    [
+      "a caveat that no gate knows",
+      ["--actor", "account/1", "--holder", HOLDER, "--caveat", "colour = blue"],
+    ],
+    ["an unknown tenant", ["--actor", "account/1", "--holder", HOLDER, "--tenant", "nobody"]],
+    ["an unknown option", ["--actor", "account/1", "--colour", "blue"]],
+  ])("refuses %s", async (what, args) => {
+    const { code, stdout, stderr } = await postern(["mint", "--store", store, ...args]);
+    expect({ code, stdout }).toEqual({ code: what === "an unknown tenant" ? 1 : 2, stdout: "" });
+    expect(stderr).not.toMatch(/\bat .*:\d+:\d+/);
+  });
+
+  it("shows the place of a mistake in a protocol", async () => {
+    const { stderr } = await postern([
+      "mint",
+      "--store",
+      store,
+      "--actor",
+      "account/1",
+      "--holder",
+      HOLDER,
+      "--protocol",
+      "open ; | close",
+    ]);
+    expect(stderr).toContain("column 8");
+    expect(stderr).toContain("open ; | close\n       ^");
+  });
+
+  it("says so where the store has no tenant, or another master key", async () => {
+    expect(await postern(["mint", "--store", `file:${file("empty")}`, "--actor", "account/1"])).toMatchObject(
+      { code: 2 },
+    );
+    const env = { POSTERN_MASTER_KEY: "0".repeat(64) };
+    const { code, stderr } = await postern(
+      ["mint", "--store", store, "--actor", "account/1", "--holder", HOLDER],
+      { env },
+    );
+    expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringContaining("master key") });
+  });
+});
+
+describe("attenuate", () => {
+  it("works offline, from a file or from standard input", async () => {
+    for (const [args, options] of [
+      [["--token", file("token")], {}],
+      [[], { stdin: token }],
+    ] as const) {
+      const { code, stdout } = await postern(
+        ["attenuate", ...args, "--message", "deposit,balance", "--expires", "15m"],
+        options,
+      );
+      expect(code).toBe(0);
+      const read = await json(["inspect"], { stdin: stdout });
+      const texts = (read["caveats"] as { text: string }[]).map(({ text }) => text);
+      expect(texts.slice(4)).toEqual([expect.stringMatching(/^expires < /), "message in deposit,balance"]);
+    }
+  });
+
+  it("refuses a cut token, a protocol that is a bomb, and nothing to add", async () => {
+    const cut = await postern(["attenuate", "--message", "a"], { stdin: token.slice(0, -5) });
+    expect(cut).toMatchObject({ code: 1, stderr: expect.stringContaining("token_truncated") });
+    const bomb = Array.from({ length: 12 }, (_, i) => `o${i};u${i}*;c${i}`).join("&");
+    expect(await postern(["attenuate", "--protocol", bomb], { stdin: token })).toMatchObject({ code: 2 });
+    expect(await postern(["attenuate"], { stdin: token })).toMatchObject({ code: 2 });
+  });
+});
+
+describe("inspect", () => {
+  it("verifies with a store, and tells a widened token", async () => {
+    const good = await postern(["inspect", "--token", file("token"), "--store", store]);
+    expect(good).toMatchObject({ code: 0, stdout: expect.stringContaining("verified") });
+    const macaroon = must(decodeToken(token));
+    const widened = encodeToken({ ...macaroon, unsafeCaveats: macaroon.unsafeCaveats.slice(0, -1) });
+    expect(await postern(["inspect", "--store", store], { stdin: widened })).toMatchObject({ code: 1 });
+  });
+});
+
+describe("explain", () => {
+  const ask = (...args: string[]) => json(["explain", "--token", file("token"), ...args]);
+
+  it("tells caveat by caveat why a call passes or fails", async () => {
+    const open = await ask("--actor", "account/42", "--message", "open");
+    expect(open).toMatchObject({ allowed: true });
+    const early = await ask("--actor", "account/42", "--message", "deposit");
+    expect(early).toMatchObject({
+      allowed: false,
+      checks: [
+        { ok: true },
+        { ok: true },
+        { ok: true },
+        { ok: false, reason: "after nothing it admits open, not deposit" },
+      ],
+    });
+    expect(await ask("--actor", "account/42", "--message", "deposit", "--after", "open")).toMatchObject({
+      allowed: true,
+    });
+    const elsewhere = await ask(
+      "--actor",
+      "account/43",
+      "--message",
+      "open",
+      "--at",
+      "2090-01-01T00:00:00Z",
+      "--signer",
+      "b".repeat(64),
+    );
+    expect(elsewhere).toMatchObject({
+      allowed: false,
+      checks: [{ ok: false }, { ok: false }, { ok: false }, { ok: true }],
+    });
+  });
+
+  it("fails as a check does", async () => {
+    const { code } = await postern([
+      "explain",
+      "--token",
+      file("token"),
+      "--actor",
+      "account/42",
+      "--message",
+      "close",
+    ]);
+    expect(code).toBe(1);
+  });
+});
+
+describe("secrets", () => {
+  it("are in no output of a command that reads them", async () => {
+    const macaroon = must(decodeToken(token));
+    const signature = Buffer.from(macaroon.signature);
+    for (const args of [
+      ["inspect"],
+      ["inspect", "--json"],
+      ["explain", "--actor", "account/42", "--message", "open", "--json"],
+    ]) {
+      const { stdout, stderr } = await postern(args, { stdin: token });
+      for (const secret of [token.slice(-30), signature.toString("hex"), signature.toString("base64url")])
+        expect(stdout + stderr).not.toContain(secret);
+    }
+  });
+});

@@ -1,0 +1,67 @@
+/**
+ * The handler interface (wasm/handler.wit) for AssemblyScript: read the turn, answer with an outcome.
+ *
+ * A handler is one function from `Turn` to `Outcome`. It has no clock, no randomness and no memory of its own:
+ * time and a seed are in the turn, and what is to last is in the state.
+ */
+import { View, Writer } from "./json";
+
+/** Room for the input. Nothing is ever freed: the instance lives for one turn. */
+export function pn_alloc(size: i32): i32 {
+  return <i32>heap.alloc(<usize>(<u32>size));
+}
+
+export class Turn {
+  /** Absent for an actor that has no state yet. */
+  readonly state: View | null;
+  readonly message: string;
+  readonly args: View;
+  readonly now_ms: i64;
+  readonly seed: string;
+  readonly actor: string;
+
+  constructor(ptr: i32, length: i32) {
+    const start = <usize>(<u32>ptr);
+    const input = new View(start, start + <usize>(<u32>length));
+    const state = need(input, "state");
+    this.state = state.isNull ? null : state;
+    this.message = need(input, "message").text();
+    this.args = need(input, "args");
+    this.now_ms = need(input, "now").integer(0);
+    this.seed = need(input, "seed").text();
+    this.actor = need(input, "actor").text();
+  }
+}
+
+/** Every member of the input is there; without one, the gateway and the handler do not fit: trap. */
+function need(input: View, name: string): View {
+  const member = input.member(name);
+  assert(member !== null);
+  return member as View;
+}
+
+export class Outcome {
+  constructor(private text: string) {}
+
+  /** As `pn_handle` answers it: ptr << 32 | length. */
+  write(): i64 {
+    const bytes = String.UTF8.encode(this.text);
+    return ((<i64>changetype<usize>(bytes)) << 32) | <i64>bytes.byteLength;
+  }
+}
+
+/** Done, and the state stays as it was. */
+export function reply(value: Writer): Outcome {
+  return new Outcome(new Writer().object("reply", value).toString());
+}
+
+/** Done, with a new state. */
+export function replyAndStore(value: Writer, state: Writer): Outcome {
+  return new Outcome(new Writer().object("reply", value).object("state", state).toString());
+}
+
+/** The handler refuses: the caller gets code and detail, and nothing changes. */
+export function fail(code: string, detail: string): Outcome {
+  const error = new Writer().string("code", code).string("detail", detail);
+  return new Outcome(new Writer().object("error", error).toString());
+}
