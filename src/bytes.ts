@@ -100,6 +100,11 @@ function decodeBase64(text: string, values: Uint8Array): Uint8Array<ArrayBuffer>
 }
 
 export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  return concatAll(parts);
+}
+
+/** For parts whose number an outsider decides: an argument list has a limit, an array has none. */
+export function concatAll(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   let length = 0;
   for (const part of parts) length += part.length;
   const joined = new Uint8Array(length);

@@ -2,7 +2,7 @@
 import { isRefusal } from "../errors.ts";
 import { type Command, flag, text, UsageProblem } from "./command.ts";
 import { DEFAULT_STORE, openStore } from "./inputs.ts";
-import { publishAll, readPolicyFolder } from "./policy-folder.ts";
+import { folderFailed, publishAll, readPolicyFolder } from "./policy-folder.ts";
 
 export const apply: Command = {
   name: "apply",
@@ -17,12 +17,7 @@ export const apply: Command = {
   async run(environment, values, [directory = "policies"]) {
     const folder = readPolicyFolder(directory, text(values, "wasm"));
     if (folder instanceof UsageProblem) return folder;
-    if (!folder.ok)
-      return {
-        json: { ok: false, problems: folder.problems },
-        text: folder.problems.map(({ place, detail }) => `${place}: ${detail}`).join("\n"),
-        failed: true,
-      };
+    if (!folder.ok) return folderFailed(folder.problems);
     const tenants = folder.tenants.map(({ policy }) => policy.tenant);
     if (flag(values, "check"))
       return { json: { ok: true, problems: [], tenants }, text: `${tenants.join(", ")}: no problems` };

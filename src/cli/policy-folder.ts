@@ -4,7 +4,7 @@ import { basename, dirname, join, relative, resolve } from "node:path";
 import { type PolicyProblem, parsePolicies, type TenantPolicy } from "../config.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { admitHandlers, type Modules, publish } from "../publish.ts";
-import { UsageProblem } from "./command.ts";
+import { type Done, UsageProblem } from "./command.ts";
 import { messageOf, type OpenStore } from "./inputs.ts";
 
 export interface TenantFolder {
@@ -40,6 +40,11 @@ export function readPolicyFolder(directory: string, wasmDirectory?: string): Pol
     else problems.push(...handlers.problems);
   }
   return problems.length > 0 ? { ok: false, problems } : { ok: true, tenants };
+}
+
+export function folderFailed(problems: readonly FolderProblem[]): Done {
+  const lines = problems.map(({ place, detail }) => `${place}: ${detail}`);
+  return { json: { ok: false, problems }, text: lines.join("\n"), failed: true };
 }
 
 function tenantFolders(directory: string): readonly string[] | UsageProblem {

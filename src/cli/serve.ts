@@ -11,7 +11,7 @@ import {
   type Values,
 } from "./command.ts";
 import { DEFAULT_STORE, messageOf, type OpenStore, openStore } from "./inputs.ts";
-import { publishAll, readPolicyFolder } from "./policy-folder.ts";
+import { folderFailed, publishAll, readPolicyFolder } from "./policy-folder.ts";
 
 const DEFAULT_HOST = "127.0.0.1";
 const DEFAULT_PORT = "8787";
@@ -60,12 +60,7 @@ async function publishFirst(
   if (directory === undefined) return undefined;
   const folder = readPolicyFolder(directory, text(values, "wasm"));
   if (folder instanceof UsageProblem) return folder;
-  if (!folder.ok)
-    return {
-      json: { ok: false, problems: folder.problems },
-      text: folder.problems.map(({ place, detail }) => `${place}: ${detail}`).join("\n"),
-      failed: true,
-    };
+  if (!folder.ok) return folderFailed(folder.problems);
   const changed = await publishAll(folder.tenants, opened, (length) => environment.random(length));
   return isRefusal(changed) ? changed : undefined;
 }

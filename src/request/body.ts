@@ -1,6 +1,7 @@
 /**
  * The body, whole and bounded: it is held in memory because its digest is signed.
  */
+import { concatAll } from "../bytes.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { BODY_BYTES_MAX } from "../limits.ts";
 
@@ -20,21 +21,9 @@ export async function readBody(request: Request): Promise<Uint8Array | Refusal> 
   } catch {
     return refuse("malformed_request", "the body ended before it was whole");
   }
-  return join(chunks, length);
+  return concatAll(chunks);
 }
 
 function tooLarge(): Refusal {
   return refuse("too_large", `a body has at most ${BODY_BYTES_MAX} bytes`);
-}
-
-function join(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  const [only] = chunks;
-  if (only !== undefined && chunks.length === 1) return only;
-  const body = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, at);
-    at += chunk.length;
-  }
-  return body;
 }

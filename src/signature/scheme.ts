@@ -5,12 +5,12 @@ export interface SignatureScheme {
   /** The `alg` of RFC 9421 that names it. */
   readonly alg: string;
   /** @param publicKey 64 hex digits  @param message 32 bytes  @param signature 64 bytes */
-  verify(publicKey: string, message: Uint8Array, signature: Uint8Array): boolean;
+  readonly verify: (publicKey: string, message: Uint8Array, signature: Uint8Array) => boolean;
 }
 
 export interface Signer {
   /** 64 hex digits. */
   readonly publicKey: string;
   /** @param message 32 bytes  @returns 64 bytes */
-  sign(message: Uint8Array): Uint8Array;
+  readonly sign: (message: Uint8Array) => Uint8Array;
 }
