@@ -110,6 +110,7 @@ function readMessage(reader: FileReader, name: string): MessagePolicy {
 
 function readProtocol(reader: FileReader, root: JsonObject, key: string, messages: object): string {
   const text = reader.text(root, [key]);
+  if (typeof root[key] !== "string") return text; // Missing or no text: that was told.
   const automaton = compileProtocol(text);
   if (isRefusal(automaton)) {
     reader.problem([key], automaton.detail);

@@ -47,6 +47,8 @@ export interface ServerOptions {
 
 export interface Server {
   readonly url: string;
+  /** The tenants served now, sorted. */
+  readonly tenants: readonly string[];
   /** Ends the node in order; `notice_ms` is how long /readyz says so before calls are refused. */
   stop(notice_ms?: number): Promise<void>;
   /** Resolves when the node has ended: with the reason where it ended by itself. */
@@ -77,6 +79,10 @@ class GatewayNode implements Server {
     this.#options = options;
     this.#tenants = new TenantDirectory(options.store, options.master);
     this.ended = this.#endedWith.promise;
+  }
+
+  get tenants(): readonly string[] {
+    return this.#tenants.names.toSorted();
   }
 
   async start(): Promise<Refusal | undefined> {

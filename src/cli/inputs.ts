@@ -5,7 +5,7 @@ import { fromHex, toHex } from "../bytes.ts";
 import { Secret } from "../secret.ts";
 import { holderKey } from "../signature/bip340.ts";
 import type { Store } from "../store/contract.ts";
-import { sqliteStore } from "../store/sqlite.ts";
+import { isSqliteStore, sqliteStore } from "../store/sqlite.ts";
 import { MASTER_KEY_BYTES } from "../token/keyring.ts";
 import { type Environment, text, UsageProblem, type Values } from "./command.ts";
 
@@ -40,12 +40,22 @@ export interface OpenStore {
   readonly master: Secret;
 }
 
-/** `--store` with its master key: from the environment, or beside a `file:` store. */
-export function openStore(environment: Environment, values: Values): OpenStore | UsageProblem {
+/**
+ * `--store` with its master key: from the environment, or beside a `file:` store.
+ *
+ * @param whenAbsent what only reads a store must not make one, least of all under a mistyped name
+ */
+export function openStore(
+  environment: Environment,
+  values: Values,
+  whenAbsent: "create" | "refuse",
+): OpenStore | UsageProblem {
   const url = text(values, "store") ?? DEFAULT_STORE;
   if (!url.startsWith("file:") || url.length === "file:".length)
     return new UsageProblem(`--store ${url} is not understood; this version takes file:DIRECTORY`);
   const directory = url.slice("file:".length);
+  if (whenAbsent === "refuse" && !isSqliteStore(directory))
+    return new UsageProblem(`there is no store at ${url}`);
   let store: Store;
   try {
     store = sqliteStore(directory);

@@ -40,7 +40,7 @@ export const serve: Command = {
     const port = text(values, "port") ?? DEFAULT_PORT;
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535)
       return new UsageProblem(`--port ${port} is not a port`);
-    const opened = openStore(environment, values);
+    const opened = openStore(environment, values, "create");
     if (opened instanceof UsageProblem) return opened;
     const published = await publishFirst(opened, environment, values);
     if (published !== undefined) {
@@ -87,10 +87,12 @@ async function run(
     return new UsageProblem(`cannot listen on ${host}:${port}: ${messageOf(error)}`);
   }
   if (isRefusal(server)) return server;
-  environment.write(`${JSON.stringify({ event: "listening", url: server.url, store: opened.url })}\n`);
-  environment.note(`postern listens on ${server.url} with ${opened.url}`);
+  const { url, tenants } = server;
+  environment.write(`${JSON.stringify({ event: "listening", url, store: opened.url, tenants })}\n`);
+  const served =
+    tenants.length === 0 ? "no tenant yet: `postern apply` publishes one" : `tenants: ${tenants.join(", ")}`;
+  environment.note(`postern listens on ${url} with ${opened.url} (${served})`);
 
-  const { url } = server;
   const cause = await Promise.race([server.ended, environment.interrupted()]);
   // Ctrl-C wants an end now; SIGTERM comes from something that moves traffic away first.
   if (cause === "SIGTERM") environment.note("draining");

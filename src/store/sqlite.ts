@@ -4,7 +4,7 @@
  * A put that is `done` has been fsynced. Several processes may use one directory at once: SQLite serialises
  * their writes, and conditions decide between them as they do on S3.
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Refusal, refuse } from "../errors.ts";
@@ -28,10 +28,16 @@ interface Row {
   readonly body: Uint8Array;
 }
 
+const FILE = "store.sqlite";
+
+export function isSqliteStore(directory: string): boolean {
+  return existsSync(join(directory, FILE));
+}
+
 /** Throws where the directory cannot be made or holds no database of ours: a start-up error, told by the CLI. */
 export function sqliteStore(directory: string): Store {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const database = new DatabaseSync(join(directory, "store.sqlite"), { timeout: BUSY_TIMEOUT_MS });
+  const database = new DatabaseSync(join(directory, FILE), { timeout: BUSY_TIMEOUT_MS });
   database.exec(SCHEMA);
   return new SqliteStore(database);
 }

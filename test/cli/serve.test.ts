@@ -1,22 +1,42 @@
 /** The node as a process: start, calls by the command line, drain, fencing, and what it says when it cannot start. */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/bytes.ts";
-import { MASTER } from "../support/gate.ts";
-import { type NodeProcess, startNodeProcess } from "../support/node-process.ts";
+import { DRAIN_NOTICE_MS } from "../../src/limits.ts";
+import type { SignedRequest } from "../../src/sdk/client.ts";
+import { sqliteStore } from "../../src/store/sqlite.ts";
+import { readKeyring } from "../../src/tenants.ts";
+import { activeKey } from "../../src/token/keyring.ts";
+import { inOneHour, MASTER, mintToken, must, newSigner, random, signed } from "../support/gate.ts";
+import { BIN, type NodeProcess, startNodeProcess } from "../support/node-process.ts";
 import { postern } from "../support/postern.ts";
+import { wire } from "../support/raw.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "postern-serve-"));
 const storeDirectory = join(directory, "store");
 const env = { POSTERN_MASTER_KEY: toHex(MASTER.expose()) };
 const file = (name: string): string => join(directory, name);
 let node: NodeProcess;
+
+/** `open` for an account of its own, signed by a new key with a token from this store. */
+async function openRequest(url: string, store: string): Promise<SignedRequest> {
+  const opened = sqliteStore(store);
+  const key = activeKey(must(await readKeyring(opened, "demo", MASTER)));
+  await opened.close();
+  if (key === undefined) throw new Error("no key");
+  const signer = newSigner();
+  const token = mintToken(key, ["actor = account/1", inOneHour(), `holder = ${signer.publicKey}`]);
+  return signed({ url, token, signer, now_ms: () => Date.now(), random }, "account/1", "open", {
+    owner: "Ada",
+  });
+}
 
 const call = (message: string, args: string, ...more: string[]) =>
   postern([
@@ -226,7 +246,54 @@ describe("apply --check", () => {
   });
 });
 
+describe("drain", () => {
+  it("lets a call finish that began before, even when it ends long after", async () => {
+    const draining = await startNodeProcess(join(directory, "in-flight"));
+    const gate = { url: draining.url, store: join(directory, "in-flight") };
+    const request = wire(await openRequest(gate.url, gate.store));
+    const socket = connect(Number(new URL(draining.url).port), "127.0.0.1");
+    socket.write(request.subarray(0, -1));
+    await setTimeout(200);
+    const exit = draining.end("SIGTERM");
+    // Past the notice: the node takes nothing new any more.
+    await setTimeout(DRAIN_NOTICE_MS + 300);
+    socket.end(request.subarray(-1));
+    const answer = await Array.fromAsync(socket);
+    expect(Buffer.concat(answer).toString()).toMatch(/^HTTP\/1\.1 200/);
+    expect(await exit).toBe(0);
+  });
+});
+
+describe("an older Node", () => {
+  it("is told in a sentence which one is needed", async () => {
+    const older = "data:text/javascript,Object.defineProperty(process.versions,'node',{value:'20.20.2'})";
+    const child = spawn(process.execPath, ["--import", older, BIN, "--version"]);
+    const [output] = await Promise.all([Array.fromAsync(child.stderr), once(child, "close")]);
+    expect(Buffer.concat(output).toString()).toMatch(
+      /^postern needs Node 24 or newer; this is Node 20\.20\.2\.\n/,
+    );
+    expect(child.exitCode).toBe(2);
+  });
+});
+
 describe("the demo", () => {
+  it("stays up with --keep, and the call that it prints works", async () => {
+    const child = spawn(process.execPath, [BIN, "demo", "--keep"]);
+    let shown = "";
+    const line = await new Promise<string>((resolve) => {
+      child.stdout.on("data", (chunk: Buffer) => {
+        shown += chunk.toString();
+        const printed = /npx postern (call .*)\n/.exec(shown)?.[1];
+        if (printed !== undefined) resolve(printed);
+      });
+    });
+    const args = line.match(/'[^']*'|\S+/g)?.map((arg) => arg.replaceAll("'", "")) ?? [];
+    expect(await postern(args)).toMatchObject({ code: 0, stdout: '{"balance":0}\n' });
+    const exited = once(child, "exit");
+    child.kill("SIGINT");
+    expect(await exited).toEqual([0, null]);
+  });
+
   it("shows every answer as expected", async () => {
     const { code, stdout } = await postern(["demo"]);
     expect({ code, last: stdout.trim().split("\n").at(-1) }).toEqual({

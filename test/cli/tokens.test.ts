@@ -1,5 +1,5 @@
 /** The token commands: shapes of `--json`, exit codes, secrets kept where they belong. */
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -116,10 +116,10 @@ describe("mint", () => {
     expect(stderr).toContain("open ; | close\n       ^");
   });
 
-  it("says so where the store has no tenant, or another master key", async () => {
-    expect(await postern(["mint", "--store", `file:${file("empty")}`, "--actor", "account/1"])).toMatchObject(
-      { code: 2 },
-    );
+  it("says so where there is no store, and makes none; or where the master key is another", async () => {
+    const absent = await postern(["mint", "--store", `file:${file("absent")}`, "--actor", "account/1"]);
+    expect(absent).toMatchObject({ code: 2, stderr: expect.stringContaining("there is no store") });
+    expect(existsSync(file("absent"))).toBe(false);
     const env = { POSTERN_MASTER_KEY: "0".repeat(64) };
     const { code, stderr } = await postern(
       ["mint", "--store", store, "--actor", "account/1", "--holder", HOLDER],

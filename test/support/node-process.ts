@@ -17,6 +17,12 @@ export interface NodeProcess {
   end(signal: "SIGTERM" | "SIGINT"): Promise<number | null>;
 }
 
+/** Nodes still up when the tests' own process ends, as after a failed assertion, end with it. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 export async function startNodeProcess(
   storeDirectory: string,
   args: readonly string[] = [],
@@ -39,7 +45,11 @@ export async function startNodeProcess(
   child.stderr.on("data", (chunk: Buffer) => {
     complaint += chunk.toString();
   });
-  const exited = once(child, "exit").then(([code]) => code as number | null);
+  running.add(child);
+  const exited = once(child, "exit").then(([code]) => {
+    running.delete(child);
+    return code as number | null;
+  });
   const url = await listening(child);
   if (url === undefined) throw new Error(`the node did not start: ${complaint}`);
   return {
