@@ -119,7 +119,7 @@ describe("purity", () => {
   it("only the shell and the embedded store need Node", () => {
     expect(
       matches(
-        pure.filter((path) => path !== "src/store/sqlite.ts"),
+        pure.filter((path) => !/^src\/store\/(sqlite|sqlite-thread|threaded)\.ts$/.test(path)),
         /from "node:/,
       ),
     ).toEqual([]);

@@ -22,7 +22,7 @@ export const apply: Command = {
     if (flag(values, "check"))
       return { json: { ok: true, problems: [], tenants }, text: `${tenants.join(", ")}: no problems` };
 
-    const opened = openStore(environment, values, "create");
+    const opened = await openStore(environment, values, "publish");
     if (opened instanceof UsageProblem) return opened;
     try {
       const changed = await publishAll(folder.tenants, opened, (length) => environment.random(length));

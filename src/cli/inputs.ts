@@ -6,6 +6,7 @@ import { Secret } from "../secret.ts";
 import { holderKey } from "../signature/bip340.ts";
 import type { Store } from "../store/contract.ts";
 import { isSqliteStore, sqliteStore } from "../store/sqlite.ts";
+import { threadedSqliteStore } from "../store/threaded.ts";
 import { MASTER_KEY_BYTES } from "../token/keyring.ts";
 import { type Environment, text, UsageProblem, type Values } from "./command.ts";
 
@@ -43,22 +44,22 @@ export interface OpenStore {
 /**
  * `--store` with its master key: from the environment, or beside a `file:` store.
  *
- * @param whenAbsent what only reads a store must not make one, least of all under a mistyped name
+ * @param purpose what only reads a store must not make one, least of all under a mistyped name; a node gets a
+ *   store on a thread of its own
  */
-export function openStore(
+export async function openStore(
   environment: Environment,
   values: Values,
-  whenAbsent: "create" | "refuse",
-): OpenStore | UsageProblem {
+  purpose: "read" | "publish" | "serve",
+): Promise<OpenStore | UsageProblem> {
   const url = text(values, "store") ?? DEFAULT_STORE;
   if (!url.startsWith("file:") || url.length === "file:".length)
     return new UsageProblem(`--store ${url} is not understood; this version takes file:DIRECTORY`);
   const directory = url.slice("file:".length);
-  if (whenAbsent === "refuse" && !isSqliteStore(directory))
-    return new UsageProblem(`there is no store at ${url}`);
+  if (purpose === "read" && !isSqliteStore(directory)) return new UsageProblem(`there is no store at ${url}`);
   let store: Store;
   try {
-    store = sqliteStore(directory);
+    store = purpose === "serve" ? await threadedSqliteStore(directory) : sqliteStore(directory);
   } catch (error) {
     return new UsageProblem(`the store ${url} cannot be opened: ${messageOf(error)}`);
   }

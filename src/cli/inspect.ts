@@ -60,7 +60,7 @@ async function check(
   environment: Environment,
   values: Values,
 ): Promise<Refusal | UsageProblem | undefined | "not checked"> {
-  const opened = openStore(environment, values, "refuse");
+  const opened = await openStore(environment, values, "read");
   if (opened instanceof UsageProblem) return opened;
   try {
     const identifier = parseIdentifier(macaroon.identifier);

@@ -27,7 +27,7 @@ export const mint: Command = {
     store: `where the tenant is published (default ${DEFAULT_STORE})`,
   },
   async run(environment, values) {
-    const opened = openStore(environment, values, "refuse");
+    const opened = await openStore(environment, values, "read");
     if (opened instanceof UsageProblem) return opened;
     try {
       return await mintFrom(opened, environment, values);

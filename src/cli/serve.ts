@@ -40,7 +40,7 @@ export const serve: Command = {
     const port = text(values, "port") ?? DEFAULT_PORT;
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535)
       return new UsageProblem(`--port ${port} is not a port`);
-    const opened = openStore(environment, values, "create");
+    const opened = await openStore(environment, values, "serve");
     if (opened instanceof UsageProblem) return opened;
     const published = await publishFirst(opened, environment, values);
     if (published !== undefined) {
@@ -71,6 +71,8 @@ async function run(
   values: Values,
   port: number,
 ): Promise<Outcome> {
+  // From before the first line on: whoever reads that the node listens may end it at once.
+  const interrupted = environment.interrupted();
   let server: Awaited<ReturnType<typeof startServer>>;
   const host = text(values, "host") ?? DEFAULT_HOST;
   try {
@@ -93,7 +95,7 @@ async function run(
     tenants.length === 0 ? "no tenant yet: `postern apply` publishes one" : `tenants: ${tenants.join(", ")}`;
   environment.note(`postern listens on ${url} with ${opened.url} (${served})`);
 
-  const cause = await Promise.race([server.ended, environment.interrupted()]);
+  const cause = await Promise.race([server.ended, interrupted]);
   // Ctrl-C wants an end now; SIGTERM comes from something that moves traffic away first.
   if (cause === "SIGTERM") environment.note("draining");
   await (cause === "SIGTERM" ? server.stop() : server.stop(0));

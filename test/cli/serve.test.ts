@@ -257,7 +257,7 @@ describe("drain", () => {
     const exit = draining.end("SIGTERM");
     // Past the notice: the node takes nothing new any more.
     await setTimeout(DRAIN_NOTICE_MS + 300);
-    socket.end(request.subarray(-1));
+    socket.write(request.subarray(-1));
     const answer = await Array.fromAsync(socket);
     expect(Buffer.concat(answer).toString()).toMatch(/^HTTP\/1\.1 200/);
     expect(await exit).toBe(0);

@@ -8,11 +8,15 @@ export interface RawResponse {
   readonly body: string;
 }
 
-/** Sends the bytes, ends the sending side, and reads until the server has answered or closed. */
+/** How long the server may be silent before we end our side: it may wait for bytes that will never come. */
+const SILENCE_MS = 150;
+
+/** Sends the bytes and reads until the server has answered or closed. */
 export function exchange(url: string, bytes: Uint8Array): Promise<RawResponse> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: hostname, port: Number(port) }, () => socket.end(bytes));
+    const socket = connect({ host: hostname, port: Number(port) }, () => socket.write(bytes));
+    socket.setTimeout(SILENCE_MS, () => socket.end());
     let received = "";
     socket.setEncoding("utf8");
     socket.on("data", (chunk: string) => {

@@ -1,0 +1,99 @@
+/**
+ * An actor type for tests: an account that remembers every turn that it took.
+ *
+ * Its handler is a function in place of a Wasm module; the rest (actors, shard, protocols) is the real thing. Each
+ * turn carries the seed of its call into the state, so a state tells which calls took effect, in which order.
+ */
+
+import type { Actor, Actors } from "../../src/actor/actors.ts";
+import type { Call, CaveatMonitor, Protocols } from "../../src/actor/shard.ts";
+import type { Turn } from "../../src/dispatch/sandbox.ts";
+import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
+import type { Json } from "../../src/json.ts";
+import { type Automaton, compileProtocol } from "../../src/protocol/automaton.ts";
+import { stepAll } from "../../src/protocol/monitor.ts";
+
+export const BEHAVIOUR = "open ; (deposit | withdraw | balance)* ; close";
+export const NOW_MS = 1_767_225_600_000;
+
+export interface Account {
+  readonly balance: number;
+  /** Seed and message of each turn that took effect. */
+  readonly turns: readonly (readonly [seed: string, message: string])[];
+}
+
+export const EMPTY: Account = { balance: 0, turns: [] };
+
+export function account(state: string | undefined): Account {
+  return state === undefined ? EMPTY : (JSON.parse(state) as Account);
+}
+
+const CHANGE: Readonly<Record<string, number>> = { deposit: 1, withdraw: -1 };
+
+/** Refuses to go below zero; `balance` leaves the state alone. The reply says how many turns there were. */
+export function run({ state, message, seed }: Turn): { reply: Json; state: string | undefined } | Refusal {
+  const { balance, turns } = account(state);
+  if (message === "balance") return { reply: { turns: turns.length, balance }, state: undefined };
+  const next = balance + (CHANGE[message] ?? 0);
+  if (next < 0) return refuse("handler_error", "the account is empty", { handler_code: "empty" });
+  const after: Account = { balance: next, turns: [...turns, [seed, message]] };
+  return { reply: { turns: after.turns.length, balance: next }, state: JSON.stringify(after) };
+}
+
+let calls = 0;
+
+/** A call of `account/1` with everything that a test does not care about filled in. */
+export function callOf(message: string, given: Partial<Call> = {}): Call {
+  const unique = `c${++calls}`;
+  return {
+    tenant: "t",
+    actor: "account/1",
+    message,
+    args: {},
+    signer: "ab".repeat(32),
+    now_ms: NOW_MS,
+    seed: unique,
+    behaviour: BEHAVIOUR,
+    monitors: [],
+    messages: undefined,
+    reads: message === "balance",
+    idempotency: undefined,
+    nonce: { key: `nonce-${unique}`, until_s: NOW_MS / 1000 + 90 },
+    run,
+    ...given,
+  };
+}
+
+const automata = new Map<string, Automaton | Refusal>();
+
+export const protocols: Protocols = {
+  compile: (expression) => {
+    const known = automata.get(expression) ?? compileProtocol(expression);
+    automata.set(expression, known);
+    return known;
+  },
+  step: stepAll,
+};
+
+export function compiled(expression: string): Automaton {
+  const automaton = protocols.compile(expression);
+  if (isRefusal(automaton)) throw new Error(automaton.detail);
+  return automaton;
+}
+
+export function caveat(id: string, expression: string, until_ms?: number): CaveatMonitor {
+  const text = `protocol = ${expression}`;
+  return { id, automaton: compiled(expression), caveat: { index: 0, text }, until_ms };
+}
+
+export function accountOf(actors: Actors, address = "t/account/1"): Account {
+  return account(actors.peek(address).state);
+}
+
+export function monitorsOf({ monitors }: Actor): Record<string, number> {
+  return Object.fromEntries([...monitors].map(([id, { state }]) => [id, state]));
+}
+
+export function linesOf(actors: Actors): readonly Json[] {
+  return [...actors.lines()].map((line) => JSON.parse(line) as Json);
+}

@@ -1,0 +1,236 @@
+import { describe, expect, test } from "vitest";
+import { logKey } from "../../src/cluster/format.ts";
+import { COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX } from "../../src/limits.ts";
+import { memoryStore } from "../../src/store/memory.ts";
+import { Barrier, intercept, SILENT, UNCLEAR } from "../store/intercept.ts";
+import { Incarnation, numbered, opened, quiet, recovered, SHARD, slots } from "./harness.ts";
+
+const isLogKey = (key: string): boolean => key.startsWith("log/");
+
+/** A store whose log puts can be held once the shard is open. */
+async function openedBehindBarrier() {
+  const store = memoryStore();
+  let armed = false;
+  const barrier = new Barrier(store, (key) => armed && isLogKey(key));
+  const node = await opened(barrier.store);
+  armed = true;
+  return { store, barrier, node };
+}
+
+describe("appending", () => {
+  test("keeps the order, one call after the other or all at once", async () => {
+    const store = memoryStore();
+    const node = await opened(store);
+    await node.appendEach(...numbered("a", 5));
+    const all = numbered("b", 50);
+    expect(new Set(await Promise.all(all.map((entry) => node.append(entry))))).toEqual(new Set([undefined]));
+    expect(await recovered(store)).toEqual([...numbered("a", 5), ...all]);
+  });
+
+  test("in the very step in which the entry before became durable is not forgotten", async () => {
+    const node = await opened(memoryStore());
+    const first = node.log.append('"1"');
+    // The shortest possible continuation of the first append.
+    const second = first.then(() => node.log.append('"2"'));
+    expect(await second).toBeUndefined();
+    expect(node.log.seq).toBe(3);
+  });
+
+  test("answers nothing before the put is done, and in order after it", async () => {
+    const { barrier, node } = await openedBehindBarrier();
+    const answered: number[] = [];
+    const appends = numbered("a", 3).map(async (entry, i) => {
+      await node.append(entry);
+      answered.push(i);
+    });
+    await quiet();
+    expect(barrier.held).toBe(1);
+    expect(answered).toEqual([]);
+    barrier.open();
+    await Promise.all(appends);
+    expect(answered).toEqual([0, 1, 2]);
+  });
+
+  test("gathers what comes while one put is in flight into the next one", async () => {
+    const { store, barrier, node } = await openedBehindBarrier();
+    const appends = [node.append('"first"')];
+    await quiet();
+    appends.push(...numbered("later", 100).map((entry) => node.append(entry)));
+    barrier.open();
+    await Promise.all(appends);
+    const sizes = [...(await slots(store)).values()].map(({ entries }) => entries.length);
+    expect(sizes).toEqual([0, 1, 100]);
+  });
+
+  test("gathers what comes while it breathes", async () => {
+    const store = memoryStore();
+    const node = await opened(store, { breathe: quiet });
+    const first = node.append('"1"');
+    const second = Promise.resolve().then(() => node.append('"2"'));
+    await Promise.all([first, second]);
+    expect((await slots(store)).get(2)?.entries).toEqual(['"1"', '"2"']);
+  });
+
+  test("cuts a commit at its bound of entries", async () => {
+    const store = memoryStore();
+    const node = await opened(store);
+    const entries = numbered("e", COMMIT_ENTRIES_MAX * 2 + 1);
+    await Promise.all(entries.map((entry) => node.append(entry)));
+    const sizes = [...(await slots(store)).values()].map((object) => object.entries.length);
+    expect(sizes).toEqual([0, COMMIT_ENTRIES_MAX, COMMIT_ENTRIES_MAX, 1]);
+    expect(await recovered(store)).toEqual(entries);
+  });
+
+  test("cuts a commit at its bound of bytes; one entry alone may be larger", async () => {
+    const store = memoryStore();
+    const node = await opened(store);
+    const half = JSON.stringify("h".repeat(COMMIT_BYTES_MAX / 2));
+    const large = JSON.stringify("l".repeat(COMMIT_BYTES_MAX));
+    await Promise.all([half, '"small"', half, large].map((entry) => node.append(entry)));
+    const sizes = [...(await slots(store)).values()].map(({ entries }) => entries.length);
+    expect(sizes).toEqual([0, 2, 1, 1]);
+  });
+
+  test("settled waits for all that was appended before, and for nothing else", async () => {
+    const { barrier, node } = await openedBehindBarrier();
+    expect(await node.log.settled()).toBeUndefined();
+    let settled = false;
+    const append = node.append('"1"');
+    const waiting = node.log.settled().then(() => (settled = true));
+    await quiet();
+    expect(settled).toBe(false);
+    barrier.letOne();
+    await waiting;
+    expect(await append).toBeUndefined();
+    void node.append('"2"');
+  });
+
+  test("each object is written once, under a nonce of its own", async () => {
+    const store = memoryStore();
+    const node = await opened(store);
+    await node.appendEach(...numbered("a", 20));
+    const nonces = [...(await slots(store)).values()].map(({ header }) => header.nonce);
+    expect(new Set(nonces).size).toBe(nonces.length);
+  });
+});
+
+describe("fencing", () => {
+  test("whoever opens the log after me ends mine: my next entry is refused and is nowhere", async () => {
+    const store = memoryStore();
+    const old = await opened(store);
+    await old.appendEach('"before"');
+    const young = await opened(store);
+    const answers = await Promise.all(['"lost 1"', '"lost 2"'].map((entry) => old.append(entry)));
+    expect(answers).toMatchObject([{ code: "not_leader" }, { code: "not_leader" }]);
+    expect(await old.append('"lost 3"')).toMatchObject({ code: "not_leader" });
+    expect(await old.log.settled()).toMatchObject({ code: "not_leader" });
+    expect(old.stepDowns).toMatchObject([{ code: "not_leader" }]);
+    expect(old.log.ended).toBe(old.stepDowns[0]);
+    await young.appendEach('"after"');
+    expect(young.stepDowns).toEqual([]);
+    expect(await recovered(store)).toEqual(['"before"', '"after"']);
+  });
+
+  test("an entry that was in flight when the next owner came is in its history, or refused", async () => {
+    for (const delivered of ["before the seal", "after the seal"] as const) {
+      const { store, barrier, node } = await openedBehindBarrier();
+      const append = node.append('"in flight"');
+      await quiet();
+      if (delivered === "before the seal") barrier.open();
+      const refusal = delivered === "before the seal" ? await append : undefined;
+      const next = await opened(store);
+      barrier.open();
+      const acknowledged = (refusal ?? (await append)) === undefined;
+      expect(acknowledged).toBe(delivered === "before the seal");
+      expect(next.history.entries).toEqual(acknowledged ? ['"in flight"'] : []);
+    }
+  });
+
+  test("every owner in turn fences the one before", async () => {
+    const store = memoryStore();
+    const owners: Incarnation[] = [];
+    for (let i = 0; i < 10; i++) {
+      owners.push(await opened(store));
+      await owners.at(-1)?.appendEach(`"${i}"`);
+    }
+    const answers = await Promise.all(owners.map((owner) => owner.append('"late"')));
+    expect(answers.map((answer) => answer?.code)).toEqual([
+      ...Array<string>(9).fill("not_leader"),
+      undefined,
+    ]);
+    expect(await recovered(store)).toEqual([...Array.from({ length: 10 }, (_, i) => `"${i}"`), '"late"']);
+  });
+
+  test("seals tell the epochs apart", async () => {
+    const store = memoryStore();
+    for (let i = 0; i < 3; i++) await opened(store);
+    const seals = [...(await slots(store)).values()].map(({ header }) => [header.kind, header.epoch]);
+    expect(seals).toEqual([
+      ["seal", 1],
+      ["seal", 2],
+      ["seal", 3],
+    ]);
+  });
+});
+
+describe("a store that does not answer", () => {
+  test("leaves what was in flight unknown, refuses what waited, and ends the log once", async () => {
+    const store = memoryStore();
+    let cut = false;
+    const node = await opened(
+      intercept(store, {
+        put: async (_key, next) => (cut ? UNCLEAR : next()),
+        get: async (_key, next) => (cut ? SILENT : next()),
+      }),
+    );
+    await node.appendEach('"before"');
+    cut = true;
+    const inFlight = node.append('"in flight"');
+    await Promise.resolve();
+    const waiting = node.append('"waiting"');
+    const [first, second] = await Promise.all([inFlight, waiting]);
+    expect(first).toMatchObject({ code: "outcome_unknown" });
+    expect(second?.code).toBe("store_unavailable");
+    expect(await node.append('"later"')).toMatchObject({ code: "store_unavailable" });
+    expect(node.stepDowns).toMatchObject([{ code: "store_unavailable" }]);
+    expect(await recovered(store)).toEqual(['"before"']);
+  });
+
+  test("an unclear put that was applied counts once, also when it is sent twice", async () => {
+    const store = memoryStore();
+    let unclear = 0;
+    const node = await opened(
+      intercept(store, {
+        put: async (key, next) => {
+          const put = await next();
+          return isLogKey(key) && unclear++ % 2 === 0 ? UNCLEAR : put;
+        },
+      }),
+    );
+    await node.appendEach(...numbered("a", 10));
+    expect(await recovered(store)).toEqual(numbered("a", 10));
+  });
+
+  test("a put that arrives after the next owner's seal changes nothing", async () => {
+    const store = memoryStore();
+    const late: (() => Promise<unknown>)[] = [];
+    let cut = false;
+    const node = await opened(
+      intercept(store, {
+        put: async (_key, next) => {
+          if (!cut) return next();
+          late.push(next);
+          return UNCLEAR;
+        },
+      }),
+    );
+    cut = true;
+    expect(await node.append('"late"')).toMatchObject({ code: "outcome_unknown" });
+    const next = await opened(store);
+    for (const deliver of late) expect(await deliver()).toEqual({ outcome: "conflict" });
+    await next.appendEach('"after"');
+    expect(await recovered(store)).toEqual(['"after"']);
+    expect((await slots(store)).get(2)?.header.kind).toBe("seal");
+    expect(logKey(SHARD, 2)).toBe("log/007/00000000000000000002");
+  });
+});

@@ -1,0 +1,18 @@
+import { expect, test } from "vitest";
+import { newTally, Simulation } from "./simulation.ts";
+
+const SEEDS = 1500;
+
+test(`${SEEDS} seeds of crashes, zombies, lost and late answers: what was acknowledged stays, once and in order`, async () => {
+  const tally = newTally();
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    try {
+      await new Simulation(seed, tally).run();
+    } catch (error) {
+      throw new Error(`seed ${seed}`, { cause: error });
+    }
+  }
+  // Faults that never happen prove nothing.
+  const rare = Object.entries(tally).filter(([, times]) => times < SEEDS / 5);
+  expect(rare).toEqual([]);
+});

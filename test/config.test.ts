@@ -1,0 +1,329 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { type PolicyProblem, parsePolicies, type TenantPolicy } from "../src/config.ts";
+import type { Json } from "../src/json.ts";
+import { compileSchema } from "../src/protocol/schema.ts";
+
+const TENANT = "tenant: demo\n";
+const TILL = `actor: till
+handler: { wasm: till }
+messages:
+  open: {}
+  pay: { args: { type: object }, reads: false }
+protocol: open ; pay*
+behaviour: open ; pay*
+`;
+
+const parse = (till: string, tenant = TENANT) =>
+  parsePolicies(
+    "policies/demo",
+    new Map([
+      ["tenant.yaml", tenant],
+      ["till.yaml", till],
+    ]),
+  );
+
+/** Each problem as editors know them: `file:line:column: detail`. */
+function problemsOf(result: TenantPolicy | PolicyProblem[]): string[] {
+  if (!Array.isArray(result)) throw new Error("it was accepted");
+  return result.map(({ file, line, column, detail }) => `${file}:${line}:${column}: ${detail}`);
+}
+
+function accepted(result: TenantPolicy | PolicyProblem[]): TenantPolicy {
+  if (Array.isArray(result)) throw new Error(problemsOf(result).join("\n"));
+  return result;
+}
+
+/** The one problem of a till's policy, without the file's name. */
+function problem(till: string): string {
+  const problems = problemsOf(parse(till));
+  expect(problems).toHaveLength(1);
+  return problems[0]?.replace(/^policies\/demo\/till\.yaml:/, "") ?? "";
+}
+
+describe("the demo's policies", () => {
+  const folder = new URL("../policies/demo/", import.meta.url);
+  const files = new Map(
+    readdirSync(folder).map((name) => [name, readFileSync(new URL(name, folder), "utf8")]),
+  );
+  const policy = accepted(parsePolicies("policies/demo", files));
+
+  test("are a bank account, whose tokens must be bound", () => {
+    expect(policy).toMatchObject({ tenant: "demo", holder: "required" });
+    expect(Object.keys(policy.actors)).toEqual(["account"]);
+    expect(Object.keys(policy.actors["account"]?.messages ?? {})).toEqual([
+      "open",
+      "deposit",
+      "withdraw",
+      "balance",
+      "close",
+    ]);
+  });
+
+  test("resolve their aliases", () => {
+    const { deposit, withdraw, open, balance } = policy.actors["account"]?.messages ?? {};
+    expect(withdraw).toEqual(deposit);
+    expect(balance?.result).toEqual(open?.result);
+  });
+});
+
+describe("what is left out", () => {
+  const policy = accepted(parse(TILL));
+
+  test("holder is required", () => {
+    expect(policy.holder).toBe("required");
+    expect(accepted(parse(TILL, `${TENANT}holder: optional\n`)).holder).toBe("optional");
+  });
+
+  test("a message takes no arguments, answers anything and may change the state", () => {
+    expect(policy.actors["till"]?.messages["open"]).toEqual({
+      args: { type: "object", additionalProperties: false },
+      result: true,
+      reads: false,
+    });
+  });
+});
+
+test("a policy is frozen, all the way down", () => {
+  const walk = (value: unknown): boolean =>
+    typeof value !== "object" ||
+    value === null ||
+    (Object.isFrozen(value) && Object.values(value).every((member) => walk(member)));
+  expect(walk(accepted(parse(TILL)))).toBe(true);
+});
+
+describe("every error has its file, line and column", () => {
+  test.each([
+    [
+      "an unknown key",
+      TILL.replace("handler:", "colour: red\nhandler:"),
+      /^2:9: unknown key "colour"; known here: actor, handler/,
+    ],
+    [
+      "an unknown key of a message",
+      TILL.replace("reads: false", "read: true"),
+      /^5:40: unknown key "read"; known here: args, result, reads/,
+    ],
+    [
+      "an unknown key of the handler",
+      TILL.replace("{ wasm: till }", "{ wasm: till, url: x }"),
+      /^2:29: unknown key "url"/,
+    ],
+    [
+      "a handler's name out of form",
+      TILL.replace("wasm: till", "wasm: ../till"),
+      /^2:18: wasm must be text of the form/,
+    ],
+    [
+      "a handler that is no mapping",
+      TILL.replace("{ wasm: till }", "till"),
+      /^2:10: handler must be a mapping/,
+    ],
+    ["reads that is no boolean", TILL.replace("false", "maybe"), /^5:41: reads must be true or false/],
+    [
+      "a message in capitals",
+      TILL.replace("messages:", "messages:\n  Refund: {}"),
+      /^4:11: "Refund" is not a message name/,
+    ],
+    [
+      "a message named as the end",
+      TILL.replace("messages:", "messages:\n  end: {}"),
+      /^4:8: "end" is not a message name/,
+    ],
+    ["a message that is no mapping", TILL.replace("open: {}", "open: [1]"), /^4:9: open must be a mapping/],
+    [
+      "a protocol that names no message",
+      TILL.replace("protocol: open ; pay*", "protocol: open ; refund"),
+      /^6:11: protocol names refund, which is no message of this actor/,
+    ],
+    [
+      "a behaviour that names no message",
+      TILL.replace("behaviour: open", "behaviour: close"),
+      /^7:12: behaviour names close/,
+    ],
+    [
+      "a protocol that cannot be read",
+      TILL.replace("protocol: open ; pay*", "protocol: open ; ;"),
+      /^6:11: protocol, column 8: expected a message/,
+    ],
+    [
+      "a protocol that is no text",
+      TILL.replace("protocol: open ; pay*", "protocol: 5"),
+      /^6:11: protocol must be text/,
+    ],
+    [
+      "a schema's unknown keyword",
+      TILL.replace("type: object", "typ: object"),
+      /^5:16: the schema is not usable: strict mode: unknown keyword: "typ"/,
+    ],
+    [
+      "a schema's unknown type",
+      TILL.replace("type: object", "type: money"),
+      /^5:16: the schema is not usable: /,
+    ],
+    [
+      "a schema's unknown format",
+      TILL.replace("type: object", "format: iban"),
+      /^5:16: the schema is not usable: unknown format "iban"/,
+    ],
+    [
+      "a schema that is no schema",
+      TILL.replace("{ type: object }", "text"),
+      /^5:16: the schema is not usable: schema must be object or boolean/,
+    ],
+    [
+      "a schema that refers elsewhere",
+      TILL.replace("type: object", "$ref: 'https://evil.example/s'"),
+      /^5:16: the schema is not usable: can't resolve reference/,
+    ],
+    [
+      "a schema that answers later",
+      TILL.replace("type: object", "$async: true"),
+      /^5:16: the schema is not usable: \$async is not supported/,
+    ],
+    [
+      "a schema that holds itself",
+      TILL.replace("{ type: object }", "&a { properties: { x: *a } }"),
+      /^5:19: the schema is not usable: /,
+    ],
+    [
+      "a bound that is no number",
+      TILL.replace("type: object", "maximum: .inf"),
+      /^5:16: the schema is not usable: /,
+    ],
+    ["a key twice", TILL.replace("behaviour", "protocol"), /^7:1: Map keys must be unique/],
+    ["a message twice", TILL.replace("  pay:", "  open: {}\n  pay:"), /^5:3: Map keys must be unique/],
+    ["a syntax error", TILL.replace("{ wasm: till }", "{ wasm: till"), /^3:1: /],
+    ["a tag", TILL.replace("wasm: till", "wasm: !!js/function till"), /^2:18: Unresolved tag/],
+    ["two documents", `${TILL}---\n${TILL}`, /^8:1: Source contains multiple documents/],
+    ["an empty file", "", /^1:1: the file must be a mapping/],
+    ["a list", "- actor\n", /^1:1: the file must be a mapping/],
+    ["an alias of nothing", TILL.replace("{ type: object }", "*nothing"), /^\d+:\d+: Unresolved alias/],
+  ])("%s", (_, till, expected) => {
+    expect(problem(till)).toMatch(expected);
+  });
+
+  test("behind an alias, the place is where the alias stands", () => {
+    const aliased = TILL.replace("open: {}", "open: &m { args: { typ: 1 } }").replace(
+      /pay: \{.*\}/,
+      "pay: *m",
+    );
+    expect(problemsOf(parse(aliased)).map((text) => text.replace(/ the schema.*/, ""))).toEqual([
+      "policies/demo/till.yaml:4:20:",
+      "policies/demo/till.yaml:5:8:",
+    ]);
+  });
+
+  test.each(["actor", "handler", "messages", "protocol", "behaviour"])("without %s", (key) => {
+    const without = TILL.replace(new RegExp(`^${key}:.*\\n(  .*\\n)*`, "m"), "");
+    expect(problemsOf(parse(without))[0]).toBe(`policies/demo/till.yaml:1:1: ${key} is missing`);
+  });
+
+  test("a tab for indentation", () => {
+    expect(problemsOf(parse(TILL.replace("  open", "\topen")))[0]).toMatch(/till\.yaml:4:1: Tabs/);
+  });
+
+  test("an alias bomb is not blown up", () => {
+    const levels = Array.from(
+      { length: 12 },
+      (_, level) => `l${level}: &l${level} [${`*l${level - 1},`.repeat(9)}]`,
+    );
+    const bomb = ["l: &l-1 [x]", ...levels].join("\n");
+    expect(problem(bomb)).toBe("1:1: Excessive alias count indicates a resource exhaustion attack");
+  });
+
+  test("all of them at once, each file's own", () => {
+    const till = TILL.replace("wasm: till", "wasm: 5").replace("open: {}", "open: 5");
+    expect(problemsOf(parse(till, "tenant: other\nholder: perhaps\n"))).toEqual([
+      "policies/demo/tenant.yaml:1:9: tenant must be demo, as its folder is named",
+      "policies/demo/tenant.yaml:2:9: holder must be required or optional",
+      expect.stringMatching(/^policies\/demo\/till\.yaml:2:18: wasm must be text/),
+      "policies/demo/till.yaml:4:9: open must be a mapping",
+    ]);
+  });
+});
+
+describe("files and names", () => {
+  test("a tenant needs its tenant.yaml", () => {
+    expect(problemsOf(parsePolicies("policies/demo", new Map([["till.yaml", TILL]])))).toEqual([
+      "policies/demo/tenant.yaml:1:1: the tenant has no tenant.yaml",
+    ]);
+  });
+
+  test("an actor is named as its file", () => {
+    expect(problem(TILL.replace("actor: till", "actor: safe"))).toBe(
+      "1:8: actor must be the file's name without .yaml",
+    );
+  });
+
+  test("names of Object.prototype are names like others", () => {
+    const till = TILL.replaceAll("open", "constructor");
+    const messages = accepted(parse(till)).actors["till"]?.messages ?? {};
+    expect(Object.keys(messages)).toEqual(["constructor", "pay"]);
+    expect(
+      problem(
+        TILL.replaceAll(": open ;", ": constructor ;").replace("protocol: constructor", "protocol: open"),
+      ),
+    ).toMatch(/^7:12: behaviour names constructor/);
+  });
+
+  test("__proto__ is no name", () => {
+    const problems = problemsOf(parse(TILL.replace("open: {}", "open: {}\n  __proto__: { reads: true }")));
+    expect(problems).toEqual([`policies/demo/till.yaml:5:14: "__proto__" is not a message name`]);
+    expect(Object.hasOwn(Object.prototype, "reads")).toBe(false);
+  });
+});
+
+describe("a schema", () => {
+  const check = (schema: Json, value: Json) => {
+    const compiled = compileSchema(schema);
+    if (typeof compiled === "string") throw new Error(compiled);
+    return compiled(value);
+  };
+  const amount: Json = {
+    type: "object",
+    properties: { amount: { type: "integer", exclusiveMinimum: 0 } },
+    required: ["amount"],
+    additionalProperties: false,
+  };
+
+  test.each<[Json, { path: string; reason: string } | undefined]>([
+    [{ amount: 5 }, undefined],
+    [{ amount: 0 }, { path: "/amount", reason: "must be > 0" }],
+    [{ amount: 1.5 }, { path: "/amount", reason: "must be integer" }],
+    [{ amount: "5" }, { path: "/amount", reason: "must be integer" }],
+    [{}, { path: "", reason: "must have required property 'amount'" }],
+    [
+      { amount: 5, note: "" },
+      { path: "", reason: 'must NOT have additional properties: "note"' },
+    ],
+    [[5], { path: "", reason: "must be object" }],
+    [null, { path: "", reason: "must be object" }],
+  ])("%j", (value, violation) => {
+    expect(check(amount, value)).toEqual(violation);
+  });
+
+  test("asks for own members only: what Object.prototype has is not sent", () => {
+    const schema: Json = { type: "object", properties: { constructor: true }, required: ["constructor"] };
+    expect(check(schema, {})).toEqual({ path: "", reason: "must have required property 'constructor'" });
+  });
+
+  test("that is true or false is one, too", () => {
+    expect(check(true, 5)).toBeUndefined();
+    expect(check(false, 5)).toEqual({ path: "", reason: "boolean schema is false" });
+  });
+
+  test("of one compilation knows no other's $id", () => {
+    const named: Json = { $id: "https://postern.example/money", type: "integer" };
+    expect(check(named, 1)).toBeUndefined();
+    expect(check(named, 1)).toBeUndefined();
+    expect(compileSchema({ $ref: "https://postern.example/money" })).toEqual(expect.any(String));
+  });
+
+  test("never answers later, which would admit everything", () => {
+    const later: Json = { $async: true, type: "integer" };
+    expect(compileSchema(later)).toBe("$async is not supported");
+    expect(compileSchema({ $defs: { later }, $ref: "#/$defs/later" })).toEqual(expect.any(String));
+    expect(compileSchema({ type: "object", properties: { a: later } })).toEqual(expect.any(String));
+  });
+});

@@ -1,0 +1,248 @@
+/**
+ * What every store must promise, as one suite: it runs on each driver.
+ *
+ * A driver's test calls `storeContract` with a way to make an empty store. `reopen` is absent where nothing
+ * outlives the store object.
+ */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { isRefusal } from "../../src/errors.ts";
+import type { PutCondition, Store } from "../../src/store/contract.ts";
+
+export interface Subject {
+  readonly store: Store;
+  /** Closes the store and opens what it stored again. */
+  readonly reopen?: () => Promise<Store>;
+  readonly dispose: () => Promise<void>;
+}
+
+const ABSENT = { ifNoneMatch: "*" } as const satisfies PutCondition;
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+async function written(store: Store, key: string, body: Uint8Array, condition: PutCondition = ABSENT) {
+  const put = await store.put(key, body, condition);
+  if (put.outcome !== "done") throw new Error(`the put of ${key} was not done: ${put.outcome}`);
+  return put.etag;
+}
+
+async function read(store: Store, key: string) {
+  const found = await store.get(key);
+  if (found === undefined || isRefusal(found)) throw new Error(`${key} cannot be read`);
+  return found;
+}
+
+async function listed(store: Store, prefix: string): Promise<string[]> {
+  const keys = await store.list(prefix);
+  if (isRefusal(keys)) throw new Error(keys.detail);
+  return keys.toSorted();
+}
+
+export function storeContract(name: string, open: () => Promise<Subject>): void {
+  describe(`${name}: the store contract`, () => {
+    let subject: Subject;
+    let store: Store;
+
+    beforeEach(async () => {
+      subject = await open();
+      store = subject.store;
+    });
+    afterEach(() => subject.dispose());
+
+    test("what was put is got, with the etag that put answered", async () => {
+      const etag = await written(store, "a/b", bytes("hello"));
+      expect(await read(store, "a/b")).toEqual({ body: bytes("hello"), etag });
+      expect(await store.get("a")).toBeUndefined();
+    });
+
+    test("ifNoneMatch writes only where nothing is", async () => {
+      const etag = await written(store, "k", bytes("first"));
+      expect(await store.put("k", bytes("second"), ABSENT)).toEqual({ outcome: "conflict" });
+      expect(await read(store, "k")).toEqual({ body: bytes("first"), etag });
+    });
+
+    test("ifMatch writes only over exactly that version", async () => {
+      const first = await written(store, "k", bytes("1"));
+      const second = await written(store, "k", bytes("2"), { ifMatch: first });
+      expect(await store.put("k", bytes("3"), { ifMatch: first })).toEqual({ outcome: "conflict" });
+      expect(await read(store, "k")).toEqual({ body: bytes("2"), etag: second });
+    });
+
+    test("ifMatch on an absent key is a conflict, and writes nothing", async () => {
+      const etag = await written(store, "other", bytes("x"));
+      expect(await store.put("k", bytes("1"), { ifMatch: etag })).toEqual({ outcome: "conflict" });
+      expect(await store.get("k")).toBeUndefined();
+    });
+
+    test("the etag of another key does not match", async () => {
+      await written(store, "k", bytes("1"));
+      const other = await written(store, "other", bytes("1"));
+      expect(await store.put("k", bytes("2"), { ifMatch: other })).toEqual({ outcome: "conflict" });
+    });
+
+    test.each(["", "nothing", '"', "*", "-1", "1e999", "NaN"])(
+      "an etag %j never given out does not match",
+      async (etag) => {
+        await written(store, "k", bytes("1"));
+        expect(await store.put("k", bytes("2"), { ifMatch: etag })).toEqual({ outcome: "conflict" });
+      },
+    );
+
+    test("every write changes the etag: with equal bytes, and after the key was deleted", async () => {
+      const etags = [await written(store, "k", bytes("same"))];
+      for (let i = 0; i < 3; i++)
+        etags.push(await written(store, "k", bytes("same"), { ifMatch: etags.at(-1) ?? "" }));
+      await store.delete("k");
+      etags.push(await written(store, "k", bytes("same")));
+      expect(new Set(etags).size).toBe(etags.length);
+      for (const stale of etags.slice(0, -1))
+        expect(await store.put("k", bytes("late"), { ifMatch: stale })).toEqual({ outcome: "conflict" });
+    });
+
+    test("a conflict changes no etag", async () => {
+      const etag = await written(store, "k", bytes("1"));
+      await store.put("k", bytes("2"), ABSENT);
+      await store.put("k", bytes("2"), { ifMatch: "stale" });
+      expect((await read(store, "k")).etag).toBe(etag);
+    });
+
+    test("of many who create one key exactly one is done, and its bytes are there", async () => {
+      const puts = await Promise.all(
+        Array.from({ length: 50 }, (_, i) => store.put("k", bytes(String(i)), ABSENT)),
+      );
+      const winners = puts.flatMap((put, i) => (put.outcome === "done" ? [i] : []));
+      expect(winners).toHaveLength(1);
+      expect(puts.filter(({ outcome }) => outcome === "conflict")).toHaveLength(49);
+      expect((await read(store, "k")).body).toEqual(bytes(String(winners[0])));
+    });
+
+    test("of many who update one version exactly one is done", async () => {
+      const etag = await written(store, "k", bytes("0"));
+      const puts = await Promise.all(
+        Array.from({ length: 50 }, (_, i) => store.put("k", bytes(String(i)), { ifMatch: etag })),
+      );
+      expect(puts.filter(({ outcome }) => outcome === "done")).toHaveLength(1);
+    });
+
+    test("concurrent increments lose nothing", async () => {
+      await written(store, "n", bytes("0"));
+      const increment = async (): Promise<void> => {
+        for (;;) {
+          const { body, etag } = await read(store, "n");
+          const next = bytes(String(Number(new TextDecoder().decode(body)) + 1));
+          if ((await store.put("n", next, { ifMatch: etag })).outcome === "done") return;
+        }
+      };
+      await Promise.all(Array.from({ length: 20 }, increment));
+      expect((await read(store, "n")).body).toEqual(bytes("20"));
+    });
+
+    test("delete removes the key; deleting an absent one is done, too", async () => {
+      await written(store, "k", bytes("1"));
+      await written(store, "kk", bytes("1"));
+      expect(await store.delete("k")).toBe("done");
+      expect(await store.delete("k")).toBe("done");
+      expect(await store.get("k")).toBeUndefined();
+      expect(await listed(store, "")).toEqual(["kk"]);
+    });
+
+    test("bytes are copied, on the way in and on the way out", async () => {
+      const body = bytes("abc");
+      await written(store, "k", body);
+      body.fill(0);
+      const got = await read(store, "k");
+      expect(got.body).toEqual(bytes("abc"));
+      got.body.fill(0);
+      expect((await read(store, "k")).body).toEqual(bytes("abc"));
+    });
+
+    test("a view into a larger buffer is stored as the view", async () => {
+      await written(store, "k", bytes("xxabcxx").subarray(2, 5));
+      expect((await read(store, "k")).body).toEqual(bytes("abc"));
+    });
+
+    test.each([0, 1, 4096, 9 * 1024 * 1024])("a body of %i bytes comes back as it was", async (length) => {
+      const body = Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) & 0xff);
+      await written(store, "k", body);
+      expect(Buffer.compare((await read(store, "k")).body, body)).toBe(0);
+    });
+
+    test("list gives the keys with that prefix and no others, whatever the characters", async () => {
+      const keys = [
+        "a",
+        "a/1",
+        "a/2",
+        "a%",
+        "a%b",
+        "a_",
+        "axb",
+        "A/1",
+        "ä/1",
+        "ä",
+        "日本/語",
+        "😀/1",
+        "a*",
+        "a?",
+        "b",
+      ];
+      for (const key of keys) await written(store, key, bytes(key));
+      const prefixes = [
+        "",
+        "a",
+        "a/",
+        "a%",
+        "a_",
+        "A",
+        "ä",
+        "日本/",
+        "😀",
+        "a*",
+        "a?",
+        "a/1",
+        "zzz",
+        "%",
+        "_",
+        "a/11",
+      ];
+      for (const prefix of prefixes) {
+        const matching = keys.filter((key) => key.startsWith(prefix)).toSorted();
+        expect(await listed(store, prefix)).toEqual(matching);
+      }
+    });
+
+    test("many keys are listed completely", async () => {
+      const keys = Array.from({ length: 1500 }, (_, i) => `log/000/${String(i).padStart(20, "0")}`);
+      for (const key of keys) await written(store, key, bytes("x"));
+      expect(await listed(store, "log/000/")).toEqual(keys);
+    });
+
+    test("reopened, everything is there, and no etag comes again", async (context) => {
+      const { reopen } = subject;
+      if (reopen === undefined) {
+        context.skip();
+        return;
+      }
+      const kept = await written(store, "kept", bytes("1"));
+      const gone = await written(store, "gone", bytes("1"));
+      await store.delete("gone");
+      const again = await reopen();
+      expect(await read(again, "kept")).toEqual({ body: bytes("1"), etag: kept });
+      expect(await listed(again, "")).toEqual(["kept"]);
+      expect([kept, gone]).not.toContain(await written(again, "gone", bytes("1")));
+    });
+
+    test("closed, it says that it does not answer, and never throws", async () => {
+      await written(store, "k", bytes("1"));
+      await store.close();
+      await expect(store.close()).resolves.toBeUndefined();
+      // The store in memory may go on; one that cannot answer says so.
+      const goesOn = !isRefusal(await store.get("k"));
+      const keys = await store.list("");
+      const put = await store.put("k", bytes("2"), ABSENT);
+      const deleted = await store.delete("k");
+      expect({ keys: isRefusal(keys) ? keys.code : keys, put: put.outcome, deleted }).toEqual(
+        goesOn
+          ? { keys: ["k"], put: "conflict", deleted: "done" }
+          : { keys: "store_unavailable", put: "unknown", deleted: "unknown" },
+      );
+    });
+  });
+}

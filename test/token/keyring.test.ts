@@ -1,0 +1,109 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { concat, fromUtf8, toHex, utf8 } from "../../src/bytes.ts";
+import { Secret } from "../../src/secret.ts";
+import {
+  activeKey,
+  createKeyring,
+  type Keyring,
+  openKeyring,
+  sealKeyring,
+  verifyingKey,
+} from "../../src/token/keyring.ts";
+import { flipBit } from "./arbitrary.ts";
+
+/** Different bytes at each call, the same in each run. */
+function counting(): (length: number) => Uint8Array {
+  let calls = 0;
+  return (length) => new Uint8Array(length).fill(++calls);
+}
+
+const MASTER = new Secret(new Uint8Array(32).fill(0xaa));
+const anyKeyBytes = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const anyRing: fc.Arbitrary<Keyring> = fc.array(
+  fc.record({
+    kid: fc.integer({ min: 1, max: 999_999_999 }),
+    state: fc.constantFrom("active", "verify-only", "retired"),
+    secret: anyKeyBytes.map((bytes) => new Secret(bytes)),
+  }),
+  { maxLength: 4 },
+);
+const plain = (ring: Keyring | undefined) =>
+  ring?.map(({ kid, state, secret }) => ({ kid, state, secret: toHex(secret.expose()) }));
+
+describe("sealed", () => {
+  const sealed = sealKeyring(createKeyring(counting()), "demo", MASTER, counting());
+
+  test("and opened, a ring is what it was", () => {
+    fc.assert(
+      fc.property(anyRing, anyKeyBytes, (ring, masterBytes) => {
+        const master = new Secret(masterBytes);
+        const opened = openKeyring(sealKeyring(ring, "demo", master, counting()), "demo", master);
+        expect(plain(opened)).toEqual(plain(ring));
+      }),
+    );
+  });
+
+  test("it opens for no other tenant", () => {
+    for (const tenant of ["demo2", "dem", "", "Demo", "demo "])
+      expect(openKeyring(sealed, tenant, MASTER)).toBeUndefined();
+  });
+
+  test("it opens under no other master key", () => {
+    for (let bit = 0; bit < 256; bit++)
+      expect(openKeyring(sealed, "demo", new Secret(flipBit(MASTER.expose(), bit)))).toBeUndefined();
+  });
+
+  test("no bit of it can be turned over, no byte cut off or added", () => {
+    for (let bit = 0; bit < sealed.length * 8; bit++)
+      expect(openKeyring(flipBit(sealed, bit), "demo", MASTER)).toBeUndefined();
+    for (let length = 0; length < sealed.length; length++)
+      expect(openKeyring(sealed.subarray(0, length), "demo", MASTER)).toBeUndefined();
+    expect(openKeyring(concat(sealed, Uint8Array.of(0)), "demo", MASTER)).toBeUndefined();
+  });
+
+  test("it shows neither the keys nor their number's text", () => {
+    const random = counting();
+    const ring = createKeyring(random);
+    const bytes = sealKeyring(ring, "demo", MASTER, random);
+    expect(toHex(bytes)).not.toContain(toHex(ring[0]?.secret.expose() ?? utf8("none")));
+    expect(fromUtf8(bytes) ?? "").not.toContain("active");
+  });
+
+  test("it is different each time", () => {
+    const random = counting();
+    const ring = createKeyring(random);
+    expect(sealKeyring(ring, "demo", MASTER, random)).not.toEqual(sealKeyring(ring, "demo", MASTER, random));
+  });
+});
+
+describe("which key does what", () => {
+  const key = (kid: number, state: "active" | "verify-only" | "retired") => ({
+    kid,
+    state,
+    secret: new Secret(new Uint8Array(32).fill(kid)),
+  });
+  const ring = [key(1, "retired"), key(2, "verify-only"), key(3, "active")];
+
+  test("the active one mints", () => {
+    expect(activeKey(ring)?.kid).toBe(3);
+    expect(activeKey(ring.slice(0, 2))).toBeUndefined();
+  });
+
+  test("active and verify-only ones verify; a retired and an unknown one do not", () => {
+    expect([0, 1, 2, 3, 4].map((kid) => verifyingKey(ring, kid)?.kid)).toEqual([
+      undefined,
+      undefined,
+      2,
+      3,
+      undefined,
+    ]);
+  });
+
+  test("a new ring has one active key of 32 fresh bytes", () => {
+    const [only, ...more] = createKeyring(counting());
+    expect(only).toMatchObject({ kid: 1, state: "active" });
+    expect(only?.secret.expose()).toEqual(new Uint8Array(32).fill(1));
+    expect(more).toEqual([]);
+  });
+});
