@@ -55,7 +55,6 @@ export class Actors {
     forgetReplies(actor, entry.at);
     if (entry.kept !== undefined) {
       const [key, digest, until_ms] = entry.kept;
-      actor.replies.delete(key); // a key used again is the youngest
       actor.replies.set(key, { digest, reply: entry.reply, until_ms });
     }
     this.#remember(entry.nonce, entry.at);

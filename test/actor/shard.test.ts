@@ -12,7 +12,7 @@ import {
 import type { Store } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { quiet } from "../cluster/harness.ts";
-import { Barrier, intercept, SILENT, UNCLEAR } from "../store/intercept.ts";
+import { Barrier, intercept, SILENT, unclear } from "../store/intercept.ts";
 import {
   accountOf,
   BEHAVIOUR,
@@ -361,7 +361,7 @@ describe("acknowledged means durable", () => {
     let cut = false;
     const node = await Node.on(
       intercept(store, {
-        put: async (_key, next) => (cut ? UNCLEAR : next()),
+        put: async (_key, next) => (cut ? unclear() : next()),
         get: async (_key, next) => (cut ? SILENT : next()),
       }),
     );
@@ -439,6 +439,7 @@ describe("a restart", () => {
     expect(isRefusal(checkpoints) ? 0 : checkpoints.length).toBe(checkpointLogBytesMin === 1 ? 1 : 0);
     const next = await Node.on(store);
     expect(linesOf(next.actors)).toEqual(linesOf(node.actors));
+    expect(next.actors.peek("t/account/1")).toEqual(node.actors.peek("t/account/1"));
     const nonces = new Map(next.actors.nonces());
     for (let i = 0; i < 30; i++) expect(nonces.get(`signer:${i}`)).toBe(NOW_MS / 1000 + i);
   });

@@ -4,8 +4,8 @@ import { isRefusal } from "../../src/errors.ts";
 import { CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_PART_BYTES, COMMIT_ENTRIES_MAX } from "../../src/limits.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
-import { type Hooks, intercept, UNCLEAR } from "../store/intercept.ts";
-import { type Incarnation, numbered, opened, ownership, quiet, recovered, SHARD, slots } from "./harness.ts";
+import { Barrier, type Hooks, intercept, unclear } from "../store/intercept.ts";
+import { Incarnation, numbered, opened, ownership, quiet, recovered, SHARD, slots } from "./harness.ts";
 
 const SMALL = { checkpointLogBytesMin: 300 };
 
@@ -102,24 +102,27 @@ describe("a checkpoint", () => {
 
   test("is made also where the queue is never empty", async () => {
     const store = memoryStore();
-    const node = await opened(store, SMALL);
     let checkpointed = false;
+    const noticing = intercept(store, {
+      put: (key, next) => {
+        checkpointed ||= key.startsWith("ckpt/");
+        return next();
+      },
+    });
+    const node = await opened(noticing, SMALL);
+    await node.log.idle();
     const entries: string[] = [];
-    // Whenever a commit ends, more waits than one commit can take.
-    const flood = async (): Promise<void> => {
-      const appends: Promise<unknown>[] = [];
-      for (let round = 0; round < 6; round++) {
-        const more = numbered(`r${round}-`, COMMIT_ENTRIES_MAX + 1);
-        entries.push(...more);
-        const mine = more.map((entry) => node.append(entry));
-        appends.push(...mine);
-        await mine[0];
-        checkpointed ||= (await ownership(store)).checkpoint !== null;
-      }
-      expect(checkpointed).toBe(true);
-      await Promise.all(appends);
-    };
-    await flood();
+    const appends: Promise<unknown>[] = [];
+    for (let round = 0; round < 6; round++) {
+      const more = numbered(`r${round}-`, COMMIT_ENTRIES_MAX + 1);
+      entries.push(...more);
+      const answers = more.map((entry) => node.append(entry));
+      appends.push(...answers);
+      // As soon as a commit is durable, more waits than the next one can take.
+      await answers[0];
+    }
+    expect(checkpointed).toBe(true);
+    await Promise.all(appends);
     await node.log.idle();
     expect(await recovered(store)).toEqual(entries);
   });
@@ -145,6 +148,46 @@ describe("a checkpoint", () => {
     const { checkpoint } = await ownership(store);
     expect(checkpoint?.seq).toBeLessThan(node.log.seq);
     expect(await recovered(store)).toEqual(numbered("a", 30));
+  });
+});
+
+describe("whoever comes late, when the history is collected long ago,", () => {
+  test("and still has a put on its way, finds the seal: it stays for ever", async () => {
+    const store = memoryStore();
+    let armed = false;
+    const barrier = new Barrier(store, (key) => armed && key.startsWith("log/"));
+    const zombie = await opened(barrier.store);
+    await zombie.appendEach('"1"');
+    armed = true;
+    const late = zombie.append('"late"');
+    await quiet();
+    const next = await opened(store, SMALL);
+    await appendQuietly(next, numbered("a", 20));
+    expect((await ownership(store)).checkpoint?.seq).toBeGreaterThan(3);
+    barrier.open();
+    expect(await late).toMatchObject({ code: "not_leader" });
+    expect(await recovered(store)).toEqual(['"1"', ...numbered("a", 20)]);
+  });
+
+  test("and is still recovering, does not lead: its first free slot is not the end of the log", async () => {
+    const store = memoryStore();
+    await appendQuietly(await opened(store), numbered("old", 3));
+    let pass: (() => void) | undefined;
+    // Pauses in its first read of a data slot.
+    const paused = intercept(store, {
+      get: async (key, next) => {
+        if (key.endsWith("02") && pass === undefined) await new Promise<void>((go) => (pass = go));
+        return next();
+      },
+    });
+    const slow = new Incarnation().open(paused, "slow");
+    await quiet();
+    const node = await opened(store, SMALL);
+    await appendQuietly(node, numbered("a", 20));
+    pass?.();
+    expect(await slow).toMatchObject({ code: "not_leader" });
+    await node.appendEach('"b"');
+    expect(await recovered(store)).toEqual([...numbered("old", 3), ...numbered("a", 20), '"b"']);
   });
 });
 
@@ -380,7 +423,7 @@ describe("a checkpoint that the store refuses", () => {
     let failing = true;
     const node = await opened(
       intercept(store, {
-        put: async (key, next) => (failing && key.startsWith("ckpt/") ? UNCLEAR : next()),
+        put: async (key, next) => (failing && key.startsWith("ckpt/") ? unclear() : next()),
       }),
       SMALL,
     );

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { logKey } from "../../src/cluster/format.ts";
 import { COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX } from "../../src/limits.ts";
 import { memoryStore } from "../../src/store/memory.ts";
-import { Barrier, intercept, SILENT, UNCLEAR } from "../store/intercept.ts";
+import { Barrier, intercept, SILENT, unclear } from "../store/intercept.ts";
 import { Incarnation, numbered, opened, quiet, recovered, SHARD, slots } from "./harness.ts";
 
 const isLogKey = (key: string): boolean => key.startsWith("log/");
@@ -179,7 +179,7 @@ describe("a store that does not answer", () => {
     let cut = false;
     const node = await opened(
       intercept(store, {
-        put: async (_key, next) => (cut ? UNCLEAR : next()),
+        put: async (_key, next) => (cut ? unclear() : next()),
         get: async (_key, next) => (cut ? SILENT : next()),
       }),
     );
@@ -198,12 +198,12 @@ describe("a store that does not answer", () => {
 
   test("an unclear put that was applied counts once, also when it is sent twice", async () => {
     const store = memoryStore();
-    let unclear = 0;
+    let puts = 0;
     const node = await opened(
       intercept(store, {
         put: async (key, next) => {
           const put = await next();
-          return isLogKey(key) && unclear++ % 2 === 0 ? UNCLEAR : put;
+          return isLogKey(key) && puts++ % 2 === 0 ? unclear() : put;
         },
       }),
     );
@@ -220,7 +220,7 @@ describe("a store that does not answer", () => {
         put: async (_key, next) => {
           if (!cut) return next();
           late.push(next);
-          return UNCLEAR;
+          return unclear();
         },
       }),
     );

@@ -6,7 +6,7 @@ import { recover } from "../../src/cluster/recovery.ts";
 import { isRefusal } from "../../src/errors.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
-import { intercept, SILENT, UNCLEAR } from "../store/intercept.ts";
+import { intercept, SILENT, unclear } from "../store/intercept.ts";
 import { History, numbered, opened, ownership, recovered, refusedOpening, SHARD, slots } from "./harness.ts";
 
 const header = (epoch: number, kind: Header["kind"] = "entries"): Header => ({
@@ -123,10 +123,10 @@ describe("recovery", () => {
       expect(await refusedOpening(silent)).toMatchObject({ code: "store_unavailable" });
     }
     for (const prefix of ["own/", "log/"]) {
-      const unclear = intercept(store, {
-        put: async (key, next) => (key.startsWith(prefix) ? UNCLEAR : next()),
+      const cut = intercept(store, {
+        put: async (key, next) => (key.startsWith(prefix) ? unclear() : next()),
       });
-      expect(await refusedOpening(unclear)).toMatchObject({ code: "store_unavailable" });
+      expect(await refusedOpening(cut)).toMatchObject({ code: "store_unavailable" });
     }
     expect(await recovered(store)).toEqual(numbered("a", 3));
   });
@@ -196,13 +196,13 @@ describe("claiming", () => {
 
   test("with an unclear answer that was applied is one epoch, not two", async () => {
     const store = memoryStore();
-    const unclear = intercept(store, {
+    const cut = intercept(store, {
       put: async (_key, next) => {
         await next();
-        return UNCLEAR;
+        return unclear();
       },
     });
-    const owned = await claim(unclear, SHARD, "s", () => "n");
+    const owned = await claim(cut, SHARD, "s", () => "n");
     expect(isRefusal(owned) ? owned.detail : owned.ownership.epoch).toBe(1);
     expect((await ownership(store)).epoch).toBe(1);
   });

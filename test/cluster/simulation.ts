@@ -142,7 +142,7 @@ export class Simulation {
     let zombie: Process | undefined;
     for (let i = 0; i < incarnations; i++) {
       const process = this.#start();
-      await this.#turns(30 + Math.floor(this.#random() * 120));
+      await this.#turns(30 + Math.floor(this.#random() * this.#pick([120, 120, 600])));
       if (zombie !== undefined) zombie.alive = false;
       zombie = process;
       if (this.#random() < 0.5) process.alive = false;
@@ -352,9 +352,8 @@ export class Simulation {
         this.#tally.killed++;
         if (this.#random() < 0.4) return;
       }
-      if (!sound && this.#random() < this.#faultRate / 4) process.outage = 12;
-      const fault = !sound && (process.outage-- > 0 || this.#random() < this.#faultRate);
-      const fate = fault ? this.#pick(["lost", "unanswered", "late", "slow"] as const) : "ok";
+      if (!sound && this.#random() < this.#faultRate / 4) process.outage = 20;
+      const fate = this.#fate(process, sound);
       if (fate === "lost") return answer(unclear);
       if (fate === "late" && writes) {
         this.#tally.late++;
@@ -365,6 +364,12 @@ export class Simulation {
       // A slow request outlasts the reign of its sender, who then is told that it was done.
       (fate === "slow" ? this.#late : this.#events).push(arrive);
     });
+  }
+
+  #fate(process: Process, sound: boolean): "ok" | "lost" | "unanswered" | "late" | "slow" {
+    if (sound) return "ok";
+    if (process.outage-- > 0) return this.#pick(["lost", "late"]);
+    return this.#random() < this.#faultRate ? this.#pick(["lost", "unanswered", "late", "slow"]) : "ok";
   }
 
   // ── What must hold ─────────────────────────────────────────────────────────────────────────────────────

@@ -45,6 +45,15 @@ export function intercept(store: Store, hooks: Hooks): Store {
 }
 
 export const UNCLEAR: PutOutcome = { outcome: "unknown", reason: "the connection was cut" };
+
+/** `UNCLEAR`, in its own time: who asks without end lets others run, and the test's clock ends it. */
+export async function unclear(): Promise<PutOutcome> {
+  await new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+  return UNCLEAR;
+}
+
 export const SILENT: Refusal = refuse("store_unavailable", "the store does not answer");
 
 /** Puts of the keys that match wait until they are let through; everything else passes. */
