@@ -81,6 +81,8 @@ export const MONITORS_PER_ACTOR_MAX = 4096;
 export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
 /** Kept replies of one actor: 10 minutes of 400 calls/s. Full means refused, never forgotten. */
 export const IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX = 250_000;
+/** The same in bytes of keys and replies: a handler that answers a megabyte must not fill the node. */
+export const IDEMPOTENCY_BYTES_PER_ACTOR_MAX = 64 * 1024 * 1024;
 /** Calls admitted and not yet answered, on the node. */
 export const CALLS_IN_FLIGHT_MAX = 10_000;
 

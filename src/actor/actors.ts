@@ -4,7 +4,6 @@
  * A live call and a recovery both change an actor only through `apply`, so what a restart brings back is what was
  * there. What has expired is dropped as it is met.
  */
-import type { Json } from "../json.ts";
 import { CHECKPOINT_PART_BYTES, CLOCK_SKEW_S_MAX, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
 import {
   decodeEntry,
@@ -14,12 +13,7 @@ import {
   type NonceRecord,
   type SnapshotLine,
 } from "./entry.ts";
-
-export interface KeptReply {
-  readonly digest: string;
-  readonly reply: Json;
-  readonly until_ms: number;
-}
+import { Replies } from "./replies.ts";
 
 export interface Actor {
   /** JSON text; `undefined` until a turn has set it. */
@@ -28,8 +22,7 @@ export interface Actor {
   behaviour: readonly [expression: string, state: number] | undefined;
   /** Monitors of protocol caveats that have left their start. */
   readonly monitors: Map<string, { readonly state: number; readonly until_ms: number | null }>;
-  /** By idempotency key, oldest first. */
-  readonly replies: Map<string, KeptReply>;
+  readonly replies: Replies;
 }
 
 export class Actors {
@@ -52,7 +45,7 @@ export class Actors {
     actor.behaviour = entry.behaviour;
     if (actor.monitors.size + entry.monitors.length > MONITORS_PER_ACTOR_MAX) forgetMonitors(actor, entry.at);
     for (const [id, at, until_ms] of entry.monitors) actor.monitors.set(id, { state: at, until_ms });
-    forgetReplies(actor, entry.at);
+    actor.replies.forget(entry.at);
     if (entry.kept !== undefined) {
       const [key, digest, until_ms] = entry.kept;
       actor.replies.set(key, { digest, reply: entry.reply, until_ms });
@@ -83,7 +76,7 @@ export class Actors {
       state: state === undefined ? undefined : JSON.stringify(state),
       behaviour,
       monitors: new Map(monitors.map(([id, at, until_ms]) => [id, { state: at, until_ms }])),
-      replies: new Map(),
+      replies: new Replies(),
     });
   }
 
@@ -112,14 +105,7 @@ export class Actors {
 }
 
 function blank(): Actor {
-  return { state: undefined, behaviour: undefined, monitors: new Map(), replies: new Map() };
-}
-
-function forgetReplies(actor: Actor, now_ms: number): void {
-  for (const [key, { until_ms }] of actor.replies) {
-    if (until_ms >= now_ms) break;
-    actor.replies.delete(key);
-  }
+  return { state: undefined, behaviour: undefined, monitors: new Map(), replies: new Replies() };
 }
 
 function forgetMonitors(actor: Actor, now_ms: number): void {

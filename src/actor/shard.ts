@@ -9,11 +9,7 @@
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
-import {
-  IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX,
-  IDEMPOTENCY_RETENTION_MS,
-  MONITORS_PER_ACTOR_MAX,
-} from "../limits.ts";
+import { IDEMPOTENCY_RETENTION_MS, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
 import { type Actor, type Actors, isOver } from "./actors.ts";
@@ -162,10 +158,7 @@ function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusa
 }
 
 function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | undefined {
-  if (idempotency === undefined || actor.replies.size < IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX) return undefined;
-  const [oldest] = actor.replies.values();
-  // The entry of this call makes room for itself.
-  if (oldest !== undefined && oldest.until_ms < now_ms) return undefined;
+  if (idempotency === undefined || !actor.replies.isFull(now_ms)) return undefined;
   return refuse("quota_exceeded", "the actor keeps as many replies for retries as it may; some expire soon", {
     retry_after_ms: 60_000,
   });

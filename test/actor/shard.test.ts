@@ -302,7 +302,25 @@ describe("bounds", () => {
     const node = await withFullLedger();
     const now_ms = NOW_MS + 1001;
     expect(await node.call("deposit", { ...once("new"), now_ms })).toMatchObject({ kept: false });
-    expect([...node.actors.peek("t/account/1").replies.keys()]).toEqual(["new"]);
+    expect([...node.actors.peek("t/account/1").replies].map(([key]) => key)).toEqual(["new"]);
+  });
+
+  test("a ledger is full in bytes, too, and has room again when they have expired", async () => {
+    const node = await newNode();
+    await node.calls("open");
+    const { replies } = node.actors.peek("t/account/1");
+    const megabyte = "x".repeat(1024 * 1024);
+    for (let i = 0; i < 64; i++)
+      replies.set(`k${i}`, { digest: "d", reply: megabyte, until_ms: NOW_MS + 1000 });
+    expect(await node.call("deposit", once("new"))).toMatchObject({ code: "quota_exceeded" });
+    expect(await node.call("deposit", once("k0"))).toMatchObject({ reply: megabyte, kept: true });
+    expect(await node.call("deposit", { ...once("new"), now_ms: NOW_MS + 1001 })).toMatchObject({
+      kept: false,
+    });
+    expect(replies.size).toBe(1);
+    expect(await node.call("deposit", { ...once("next"), now_ms: NOW_MS + 1001 })).toMatchObject({
+      kept: false,
+    });
   });
 
   test("an actor has so many protocols in progress, and those already there go on", async () => {
