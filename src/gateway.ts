@@ -140,7 +140,8 @@ interface Envelope {
 }
 
 function openEnvelope(gate: GatewayOptions, request: Request): Envelope | Refusal {
-  const url = new URL(request.url);
+  const url = URL.parse(request.url);
+  if (url === null) return refuse("malformed_request", "the request's host and path are no URL");
   const target = readTarget(url);
   if (isRefusal(target)) return target;
   // A second Host line is joined to the first: what is signed must not depend on which one is read.

@@ -178,6 +178,16 @@ describe("paths", () => {
     expect(codeOf(await send(signRequest(caller, target, utf8("{}")), fetch))).toBe(code);
   });
 
+  it.each(["256.256.256.256", "1.2.3.4.5", "127..1", "0x7f.1.1.1.1", "[::1", "a b", "a@b", ""])(
+    "under the host %j are refused",
+    async (host) => {
+      const bytes = Buffer.from(wire(fresh()))
+        .toString("latin1")
+        .replace(/host: .*/, `host: ${host}`);
+      expect(await codeOnWire(Buffer.from(bytes, "latin1"))).toBe("malformed_request");
+    },
+  );
+
   it("with other methods are refused", async () => {
     for (const method of ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
       const response = await fetch(new URL(path, gate.server.url), { method });
