@@ -100,5 +100,6 @@ async function run(
   if (cause === "SIGTERM") environment.note("draining");
   await (cause === "SIGTERM" ? server.stop() : server.stop(0));
   const why = await server.ended;
-  return why ?? { json: { event: "stopped", url }, text: "stopped" };
+  const stopped = { event: "stopped", url };
+  return why ?? { json: stopped, text: JSON.stringify(stopped) };
 }

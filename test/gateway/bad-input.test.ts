@@ -201,57 +201,68 @@ describe("paths", () => {
   });
 });
 
+/** `FUZZ=20 npx vitest …` looks twenty times longer. */
+const FACTOR = Number(process.env["FUZZ"] ?? 1);
+
 describe("law: nothing that arrives breaks the gate", () => {
   /** The status of every answer; 0 where the connection was closed without one. */
   const statuses = new Map<number, number>();
   const note = (status: number): void => void statuses.set(status, (statuses.get(status) ?? 0) + 1);
 
-  it("holds for mutated requests on the wire", async () => {
-    const edit = fc.record({
-      at: fc.integer({ min: 0, max: 9_999 }),
-      remove: fc.integer({ min: 0, max: 4 }),
-      insert: fc.oneof(
-        fc.uint8Array({ maxLength: 4 }),
-        fc.constantFrom("\r\n", ",", '"', "%", ";", " ", "[", "=").map(utf8),
-      ),
-    });
-    await fc.assert(
-      fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 3 }), async (edits) => {
-        let bytes: Uint8Array = wire(fresh({ "idempotency-key": '"fuzz"' }));
-        for (const { at, remove, insert } of edits) {
-          const start = Math.floor((at / 10_000) * bytes.length);
-          bytes = Buffer.concat([bytes.subarray(0, start), insert, bytes.subarray(start + remove)]);
-        }
-        const { status, body } = await exchange(gate.server.url, bytes);
-        note(status);
-        expect(status).toBeLessThan(500);
-        expect(body).not.toMatch(/\bat .*\.(ts|js):\d+/);
-      }),
-      { numRuns: 1500 },
-    );
-  });
+  it(
+    "holds for mutated requests on the wire",
+    async () => {
+      const edit = fc.record({
+        at: fc.integer({ min: 0, max: 9_999 }),
+        remove: fc.integer({ min: 0, max: 4 }),
+        insert: fc.oneof(
+          fc.uint8Array({ maxLength: 4 }),
+          fc.constantFrom("\r\n", ",", '"', "%", ";", " ", "[", "=").map(utf8),
+        ),
+      });
+      await fc.assert(
+        fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 3 }), async (edits) => {
+          let bytes: Uint8Array = wire(fresh({ "idempotency-key": '"fuzz"' }));
+          for (const { at, remove, insert } of edits) {
+            const start = Math.floor((at / 10_000) * bytes.length);
+            bytes = Buffer.concat([bytes.subarray(0, start), insert, bytes.subarray(start + remove)]);
+          }
+          const { status, body } = await exchange(gate.server.url, bytes);
+          note(status);
+          expect(status).toBeLessThan(500);
+          expect(body).not.toMatch(/\bat .*\.(ts|js):\d+/);
+        }),
+        { numRuns: 1500 * FACTOR },
+      );
+    },
+    60_000 * FACTOR,
+  );
 
-  it("holds for correctly signed requests with random content", async () => {
-    const body = fc.oneof(fc.json().map(utf8), fc.uint8Array({ maxLength: 200 }), fc.string().map(utf8));
-    const messages = fc.constantFrom(
-      "open",
-      "deposit",
-      "withdraw",
-      "balance",
-      "close",
-      "constructor",
-      "nonsense",
-    );
-    await fc.assert(
-      fc.asyncProperty(body, messages, async (bytes, message) => {
-        const request = signRequest(ada, `/v1/demo/${actor}/${message}`, new Uint8Array(bytes));
-        const { status } = await send(request, fetch);
-        note(status);
-        expect(status).toBeLessThan(500);
-      }),
-      { numRuns: 400 },
-    );
-  });
+  it(
+    "holds for correctly signed requests with random content",
+    async () => {
+      const body = fc.oneof(fc.json().map(utf8), fc.uint8Array({ maxLength: 200 }), fc.string().map(utf8));
+      const messages = fc.constantFrom(
+        "open",
+        "deposit",
+        "withdraw",
+        "balance",
+        "close",
+        "constructor",
+        "nonsense",
+      );
+      await fc.assert(
+        fc.asyncProperty(body, messages, async (bytes, message) => {
+          const request = signRequest(ada, `/v1/demo/${actor}/${message}`, new Uint8Array(bytes));
+          const { status } = await send(request, fetch);
+          note(status);
+          expect(status).toBeLessThan(500);
+        }),
+        { numRuns: 400 * FACTOR },
+      );
+    },
+    60_000 * FACTOR,
+  );
 
   it("leaves a gate that still works, and a log without secrets", async () => {
     expect(codeOf(await call(party(gate, freshAccount()), actor, "balance"))).toBe("caveat_denied");
