@@ -22,9 +22,21 @@ import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
 import { serve } from "./cli/serve.ts";
+import { store } from "./cli/store.ts";
 import { isRefusal } from "./errors.ts";
 
-const COMMANDS: readonly Command[] = [serve, apply, keygen, mint, attenuate, inspect, explain, call, demo];
+const COMMANDS: readonly Command[] = [
+  serve,
+  apply,
+  keygen,
+  mint,
+  attenuate,
+  inspect,
+  explain,
+  call,
+  store,
+  demo,
+];
 
 /** @returns the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -117,6 +129,7 @@ function processEnvironment(): Environment {
     },
     write: (text) => void process.stdout.write(text),
     note: (text) => void process.stderr.write(`${text}\n`),
+    status: (text) => void (process.stderr.isTTY && process.stderr.write(`\r\u001b[2K${text}`)),
     colour: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
     now_ms: () => Date.now(),
     random: (length) => new Uint8Array(randomBytes(length)),

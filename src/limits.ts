@@ -88,6 +88,8 @@ export const CALLS_IN_FLIGHT_MAX = 10_000;
 
 // ── Store and log ────────────────────────────────────────────────────────────────────────────────────────
 
+/** Objects that a check or a copy reads at once: enough to hide a bucket's latency, few enough to hold in memory. */
+export const STORE_READS_AT_ONCE = 16;
 /** Times one conditional put is sent, each after reading back, before its outcome is left unknown. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** Times a shard is tried to be taken while other nodes take it too. */
@@ -99,6 +101,30 @@ export const COMMIT_ENTRIES_MAX = 4096;
 export const CHECKPOINT_PART_BYTES = 8 * 1024 * 1024;
 /** A checkpoint is written once the log past the last one is this long, and longer than that checkpoint. */
 export const CHECKPOINT_LOG_BYTES_MIN = 4 * 1024 * 1024;
+/** Writers that race for one key in the probe of a store, and rounds: a check that is not atomic lets two pass. */
+export const PROBE_RACERS = 8;
+export const PROBE_ROUNDS = 3;
+/** S3 answers in 5 to 100 ms, one request of a thousand within a second: after this much silence none will come. */
+export const S3_TIMEOUT_MS = 5_000;
+/** A put may take longer by its size: 1 MiB/s is the slowest network that a node is worth running on. */
+export const S3_UPLOAD_BYTES_PER_MS_MIN = 1024;
+/** Times one read is sent: a server of a fleet that fails is met once or twice, not four times. */
+export const S3_READ_ATTEMPTS_MAX = 4;
+/** Retries that a store has in hand, and what each answer gives back: one failing read of ten may be sent again for
+ * ever, but an outage is not met with four times the load. */
+export const S3_RETRIES_MAX = 20;
+export const S3_RETRIES_PER_ANSWER = 0.1;
+/** The longest pause before the first retry of a read, doubled for each further one, up to the second number. */
+export const S3_BACKOFF_MS_MIN = 50;
+export const S3_BACKOFF_MS_MAX = 2_000;
+/** One object: a commit or a part of a checkpoint is 8 Mi characters (24 MiB at most), or one entry that is larger. */
+export const S3_OBJECT_BYTES_MAX = 64 * 1024 * 1024;
+/** Any other answer: an error document is 1 KiB. */
+export const S3_ANSWER_BYTES_MAX = 64 * 1024;
+/** One page of a list: 1,000 keys of 1 KiB, three bytes for each when encoded, and 1 KiB around each. */
+export const S3_LIST_PAGE_BYTES_MAX = 8 * 1024 * 1024;
+/** Keys under one prefix, held in memory at once: 100 MB. Logs are swept; what stays is a seal for each start. */
+export const S3_LIST_KEYS_MAX = 1_000_000;
 
 // ── Sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
 

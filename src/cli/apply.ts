@@ -11,7 +11,7 @@ export const apply: Command = {
   options: { check: { type: "boolean" }, store: { type: "string" }, wasm: { type: "string" } },
   help: {
     check: "validate only; publish nothing, open no store",
-    store: `where to publish (default ${DEFAULT_STORE})`,
+    store: `where to publish: file:DIRECTORY or s3://BUCKET/PREFIX (default ${DEFAULT_STORE})`,
     wasm: "where the built handlers are (default: wasm beside the policies)",
   },
   async run(environment, values, [directory = "policies"]) {
@@ -23,7 +23,7 @@ export const apply: Command = {
       return { json: { ok: true, problems: [], tenants }, text: `${tenants.join(", ")}: no problems` };
 
     const opened = await openStore(environment, values, "publish");
-    if (opened instanceof UsageProblem) return opened;
+    if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
     try {
       const changed = await publishAll(folder.tenants, opened, (length) => environment.random(length));
       if (isRefusal(changed)) return changed;

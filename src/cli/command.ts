@@ -19,6 +19,8 @@ export interface Environment {
   write(text: string): void;
   /** Standard error, for what a person should see at once. */
   note(text: string): void;
+  /** Replaces the last line of a terminal's standard error; says nothing where that is no terminal. */
+  status(text: string): void;
   readonly colour: boolean;
   now_ms(): number;
   random(length: number): Uint8Array<ArrayBuffer>;

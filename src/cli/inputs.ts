@@ -1,10 +1,15 @@
 /** Secrets, tokens and stores as the command line names them. */
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { fromHex, toHex } from "../bytes.ts";
+import { fetch } from "undici";
+import { fromHex, toHex, utf8 } from "../bytes.ts";
+import type { Refusal } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { holderKey } from "../signature/bip340.ts";
 import type { Store } from "../store/contract.ts";
+import { probeStore } from "../store/probe.ts";
+import { type S3Credentials, s3Store } from "../store/s3.ts";
+import { parseS3Address } from "../store/s3-address.ts";
 import { isSqliteStore, sqliteStore } from "../store/sqlite.ts";
 import { threadedSqliteStore } from "../store/threaded.ts";
 import { MASTER_KEY_BYTES } from "../token/keyring.ts";
@@ -41,51 +46,135 @@ export interface OpenStore {
   readonly master: Secret;
 }
 
+type Purpose = "read" | "publish" | "serve";
+
 /**
  * `--store` with its master key: from the environment, or beside a `file:` store.
  *
- * @param purpose what only reads a store must not make one, least of all under a mistyped name; a node gets a
- *   store on a thread of its own
+ * @param purpose what only reads a store must not make one, least of all under a mistyped name; whoever writes has
+ *   the store probed first; a node gets an embedded store on a thread of its own
+ * @param inherited the master key that a new `file:` store gets; a fresh one where none is given
  */
 export async function openStore(
   environment: Environment,
   values: Values,
-  purpose: "read" | "publish" | "serve",
-): Promise<OpenStore | UsageProblem> {
+  purpose: Purpose,
+  inherited?: Secret,
+): Promise<OpenStore | UsageProblem | Refusal> {
   const url = text(values, "store") ?? DEFAULT_STORE;
+  const opened = url.startsWith("s3:")
+    ? openS3(environment, url)
+    : await openFile(
+        environment,
+        url,
+        purpose,
+        inherited ?? new Secret(environment.random(MASTER_KEY_BYTES)),
+      );
+  if (opened instanceof UsageProblem || purpose === "read") return opened;
+  const problem = await probeStore(opened.store, (length) => environment.random(length));
+  if (problem === undefined) return opened;
+  await opened.store.close();
+  return problem;
+}
+
+async function openFile(
+  environment: Environment,
+  url: string,
+  purpose: Purpose,
+  fresh: Secret,
+): Promise<OpenStore | UsageProblem> {
   if (!url.startsWith("file:") || url.length === "file:".length)
-    return new UsageProblem(`--store ${url} is not understood; this version takes file:DIRECTORY`);
+    return new UsageProblem(
+      `--store ${url} is not understood; a store is file:DIRECTORY or s3://BUCKET/PREFIX`,
+    );
   const directory = url.slice("file:".length);
   if (purpose === "read" && !isSqliteStore(directory)) return new UsageProblem(`there is no store at ${url}`);
-  let store: Store;
   try {
-    store = purpose === "serve" ? await threadedSqliteStore(directory) : sqliteStore(directory);
+    const master = givenMasterKey(environment) ?? masterKeyBeside(directory, fresh);
+    if (master instanceof UsageProblem) return master;
+    const store = purpose === "serve" ? await threadedSqliteStore(directory) : sqliteStore(directory);
+    return { store, url, master };
   } catch (error) {
     return new UsageProblem(`the store ${url} cannot be opened: ${messageOf(error)}`);
   }
-  const master = readMasterKey(environment, directory);
-  return master instanceof UsageProblem ? master : { store, url, master };
 }
 
-function readMasterKey(environment: Environment, directory: string): Secret | UsageProblem {
-  const given = environment.env["POSTERN_MASTER_KEY"];
-  const path = join(directory, "master.key");
-  const content = given ?? readOrMakeKey(path, environment.random(MASTER_KEY_BYTES));
+/** A bucket keeps no master key beside itself: whoever reads the one would have the other. */
+function openS3(environment: Environment, url: string): OpenStore | UsageProblem {
+  const { env } = environment;
+  const defaults = {
+    endpoint: env["AWS_ENDPOINT_URL_S3"] || undefined,
+    region: env["AWS_REGION"] || undefined,
+  };
+  const address = parseS3Address(url, defaults);
+  if (typeof address === "string") return new UsageProblem(`--store is not understood: ${address}`);
+  const credentials = readCredentials(env);
+  if (credentials instanceof UsageProblem) return credentials;
+  const master =
+    givenMasterKey(environment) ??
+    new UsageProblem(
+      "POSTERN_MASTER_KEY is needed with an S3 store: 64 hex digits, the same for all who use the store",
+    );
+  if (master instanceof UsageProblem) return master;
+  const store = s3Store({
+    address,
+    credentials,
+    fetch,
+    now_ms: () => environment.now_ms(),
+    after: (wait_ms, run) => {
+      const timer = setTimeout(run, wait_ms);
+      return () => clearTimeout(timer);
+    },
+    fraction: () => Number.parseInt(toHex(environment.random(4)), 16) / 2 ** 32,
+  });
+  return { store, url, master };
+}
+
+function readCredentials(env: Environment["env"]): S3Credentials | UsageProblem {
+  const names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] as const;
+  const [accessKeyId = "", secretAccessKey = "", sessionToken = ""] = names.map((name) => env[name]);
+  if (accessKeyId === "" || secretAccessKey === "")
+    return new UsageProblem("an S3 store needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+  // They go into headers: a line feed from a badly read file would end in an error that repeats them.
+  const broken = names.find((name) => !/^[\x21-\x7e]*$/.test(env[name] ?? ""));
+  if (broken !== undefined) return new UsageProblem(`${broken} must be visible ASCII without spaces`);
+  return {
+    accessKeyId,
+    secretAccessKey: new Secret(utf8(secretAccessKey)),
+    sessionToken: sessionToken === "" ? undefined : new Secret(utf8(sessionToken)),
+  };
+}
+
+function givenMasterKey({ env }: Environment): Secret | UsageProblem | undefined {
+  const given = env["POSTERN_MASTER_KEY"];
+  return given === undefined ? undefined : parseMasterKey("POSTERN_MASTER_KEY", given);
+}
+
+function parseMasterKey(source: string, content: string): Secret | UsageProblem {
   const bytes = fromHex(content.trim());
-  if (bytes?.length === MASTER_KEY_BYTES) return new Secret(bytes);
-  return new UsageProblem(`${given === undefined ? path : "POSTERN_MASTER_KEY"} must be 64 hex digits`);
+  return bytes?.length === MASTER_KEY_BYTES
+    ? new Secret(bytes)
+    : new UsageProblem(`${source} must be 64 hex digits`);
+}
+
+/** Only a new store gets a new key: one that lost its key must not be given another that opens nothing. */
+function masterKeyBeside(directory: string, fresh: Secret): Secret | UsageProblem {
+  const path = join(directory, "master.key");
+  if (!isSqliteStore(directory)) makeKey(directory, path, fresh);
+  if (!existsSync(path)) return new UsageProblem(`the master key is needed: POSTERN_MASTER_KEY, or ${path}`);
+  return parseMasterKey(path, readFileSync(path, "utf8"));
 }
 
 /** Creating it exclusively decides between two processes that start at once. */
-function readOrMakeKey(path: string, fresh: Uint8Array): string {
+function makeKey(directory: string, path: string, key: Secret): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   try {
     const file = openSync(path, "wx", 0o600);
-    writeSync(file, `${toHex(fresh)}\n`);
+    writeSync(file, `${toHex(key.expose())}\n`);
     closeSync(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
-  return readFileSync(path, "utf8");
 }
 
 export function messageOf(error: unknown): string {

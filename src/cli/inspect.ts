@@ -61,7 +61,7 @@ async function check(
   values: Values,
 ): Promise<Refusal | UsageProblem | undefined | "not checked"> {
   const opened = await openStore(environment, values, "read");
-  if (opened instanceof UsageProblem) return opened;
+  if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
   try {
     const identifier = parseIdentifier(macaroon.identifier);
     if (identifier === undefined) return "not checked";

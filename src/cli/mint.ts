@@ -28,7 +28,7 @@ export const mint: Command = {
   },
   async run(environment, values) {
     const opened = await openStore(environment, values, "read");
-    if (opened instanceof UsageProblem) return opened;
+    if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
     try {
       return await mintFrom(opened, environment, values);
     } finally {

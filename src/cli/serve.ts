@@ -31,7 +31,7 @@ export const serve: Command = {
   help: {
     policies: "publish this folder first",
     wasm: "where the built handlers are (default: wasm beside the policies)",
-    store: `the node's store (default ${DEFAULT_STORE})`,
+    store: `the node's store: file:DIRECTORY or s3://BUCKET/PREFIX (default ${DEFAULT_STORE})`,
     host: `address to listen on (default ${DEFAULT_HOST})`,
     port: `port to listen on, 0 for any (default ${DEFAULT_PORT})`,
     authority: "a host under which callers address this node, beside loopback; may be repeated",
@@ -41,7 +41,7 @@ export const serve: Command = {
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535)
       return new UsageProblem(`--port ${port} is not a port`);
     const opened = await openStore(environment, values, "serve");
-    if (opened instanceof UsageProblem) return opened;
+    if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
     const published = await publishFirst(opened, environment, values);
     if (published !== undefined) {
       await opened.store.close();

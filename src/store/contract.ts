@@ -4,17 +4,21 @@
  * A write has three outcomes. `unknown` is not a failure: the write may have been applied, may be applied later,
  * or never; only reading back can tell (`settle.ts`). Nothing relies on the order of `list` or on a conditional
  * `delete`, because common S3 servers give neither.
+ *
+ * An etag names bytes, not a write: on S3 it is their MD5. So every body whose change matters carries a nonce; then
+ * no two writes have equal bytes, and an etag stands for one write.
  */
 import type { Refusal } from "../errors.ts";
 
 export interface StoredObject {
   readonly body: Uint8Array;
-  /** Changes with every write of the key, also when the bytes are the same. */
+  /** Other bytes have another etag; equal bytes, written again, may have the same. */
   readonly etag: string;
 }
 
 export type PutCondition = { readonly ifNoneMatch: "*" } | { readonly ifMatch: string };
 
+/** `conflict`: certainly not applied, and never will be, because the key held something else or was being written. */
 export type PutOutcome =
   | { readonly outcome: "done"; readonly etag: string }
   | { readonly outcome: "conflict" }

@@ -7,6 +7,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isRefusal } from "../../src/errors.ts";
 import type { PutCondition, Store } from "../../src/store/contract.ts";
+import { settledPut } from "../../src/store/settle.ts";
 
 export interface Subject {
   readonly store: Store;
@@ -74,7 +75,7 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
 
     test("the etag of another key does not match", async () => {
       await written(store, "k", bytes("1"));
-      const other = await written(store, "other", bytes("1"));
+      const other = await written(store, "other", bytes("other"));
       expect(await store.put("k", bytes("2"), { ifMatch: other })).toEqual({ outcome: "conflict" });
     });
 
@@ -86,14 +87,23 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
       },
     );
 
-    test("every write changes the etag: with equal bytes, and after the key was deleted", async () => {
-      const etags = [await written(store, "k", bytes("same"))];
-      for (let i = 0; i < 3; i++)
-        etags.push(await written(store, "k", bytes("same"), { ifMatch: etags.at(-1) ?? "" }));
+    test("every write of other bytes changes the etag, also after the key was deleted", async () => {
+      const etags = [await written(store, "k", bytes("nonce 0"))];
+      for (let i = 1; i < 4; i++)
+        etags.push(await written(store, "k", bytes(`nonce ${i}`), { ifMatch: etags.at(-1) ?? "" }));
       await store.delete("k");
-      etags.push(await written(store, "k", bytes("same")));
+      etags.push(await written(store, "k", bytes("nonce 4")));
       expect(new Set(etags).size).toBe(etags.length);
       for (const stale of etags.slice(0, -1))
+        expect(await store.put("k", bytes("late"), { ifMatch: stale })).toEqual({ outcome: "conflict" });
+    });
+
+    test("equal bytes may be written again, and the etag that this answers is the one that counts", async () => {
+      const first = await written(store, "k", bytes("same"));
+      const second = await written(store, "k", bytes("same"), { ifMatch: first });
+      expect((await read(store, "k")).etag).toBe(second);
+      await written(store, "k", bytes("other"), { ifMatch: second });
+      for (const stale of [first, second])
         expect(await store.put("k", bytes("late"), { ifMatch: stale })).toEqual({ outcome: "conflict" });
     });
 
@@ -104,35 +114,46 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
       expect((await read(store, "k")).etag).toBe(etag);
     });
 
-    test("of many who create one key exactly one is done, and its bytes are there", async () => {
-      const puts = await Promise.all(
-        Array.from({ length: 50 }, (_, i) => store.put("k", bytes(String(i)), ABSENT)),
-      );
-      const winners = puts.flatMap((put, i) => (put.outcome === "done" ? [i] : []));
-      expect(winners).toHaveLength(1);
-      expect(puts.filter(({ outcome }) => outcome === "conflict")).toHaveLength(49);
-      expect((await read(store, "k")).body).toEqual(bytes(String(winners[0])));
-    });
+    describe.each(["create", "update"] as const)("of many who %s one key", (kind) => {
+      const bodies = Array.from({ length: 50 }, (_, i) => bytes(`racer ${i}`));
 
-    test("of many who update one version exactly one is done", async () => {
-      const etag = await written(store, "k", bytes("0"));
-      const puts = await Promise.all(
-        Array.from({ length: 50 }, (_, i) => store.put("k", bytes(String(i)), { ifMatch: etag })),
-      );
-      expect(puts.filter(({ outcome }) => outcome === "done")).toHaveLength(1);
+      async function condition(): Promise<PutCondition> {
+        return kind === "create" ? ABSENT : { ifMatch: await written(store, "k", bytes("before")) };
+      }
+
+      test("at most one is done, and nobody is told of a conflict whose bytes are there", async () => {
+        const under = await condition();
+        const puts = await Promise.all(bodies.map((body) => store.put("k", body, under)));
+        expect(puts.filter(({ outcome }) => outcome === "done").length).toBeLessThanOrEqual(1);
+        const { body } = await read(store, "k");
+        const winner = puts[bodies.findIndex((mine) => Buffer.compare(mine, body) === 0)];
+        expect(["done", "unknown"]).toContain(winner?.outcome);
+      });
+
+      test("exactly one has won when all is settled, and its bytes are there", async () => {
+        const under = await condition();
+        const puts = await Promise.all(bodies.map((body) => settledPut(store, "k", body, under)));
+        const winners = puts.flatMap((put, i) => (put.outcome === "won" ? [i] : []));
+        expect(winners).toHaveLength(1);
+        expect(puts.filter(({ outcome }) => outcome === "lost")).toHaveLength(49);
+        expect((await read(store, "k")).body).toEqual(bodies[winners[0] ?? -1]);
+      });
     });
 
     test("concurrent increments lose nothing", async () => {
-      await written(store, "n", bytes("0"));
-      const increment = async (): Promise<void> => {
-        for (;;) {
+      await written(store, "n", bytes("0 first"));
+      const increment = async (racer: number): Promise<void> => {
+        for (let attempt = 0; ; attempt++) {
           const { body, etag } = await read(store, "n");
-          const next = bytes(String(Number(new TextDecoder().decode(body)) + 1));
-          if ((await store.put("n", next, { ifMatch: etag })).outcome === "done") return;
+          const [sum] = new TextDecoder().decode(body).split(" ");
+          const next = bytes(`${Number(sum) + 1} ${racer}/${attempt}`);
+          const put = await settledPut(store, "n", next, { ifMatch: etag });
+          if (put.outcome === "won") return;
+          if (put.outcome === "unknown") throw new Error(put.reason);
         }
       };
-      await Promise.all(Array.from({ length: 20 }, increment));
-      expect((await read(store, "n")).body).toEqual(bytes("20"));
+      await Promise.all(Array.from({ length: 20 }, (_, racer) => increment(racer)));
+      expect(new TextDecoder().decode((await read(store, "n")).body)).toMatch(/^20 /);
     });
 
     test("delete removes the key; deleting an absent one is done, too", async () => {
@@ -181,6 +202,10 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
         "😀/1",
         "a*",
         "a?",
+        "a b+c",
+        "a&b=c#d",
+        "a!'()~\"<>",
+        "a//b",
         "b",
       ];
       for (const key of keys) await written(store, key, bytes(key));
@@ -214,7 +239,7 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
       expect(await listed(store, "log/000/")).toEqual(keys);
     });
 
-    test("reopened, everything is there, and no etag comes again", async (context) => {
+    test("reopened, everything is there, and no etag stands for other bytes", async (context) => {
       const { reopen } = subject;
       if (reopen === undefined) {
         context.skip();
@@ -226,7 +251,7 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
       const again = await reopen();
       expect(await read(again, "kept")).toEqual({ body: bytes("1"), etag: kept });
       expect(await listed(again, "")).toEqual(["kept"]);
-      expect([kept, gone]).not.toContain(await written(again, "gone", bytes("1")));
+      expect([kept, gone]).not.toContain(await written(again, "gone", bytes("2")));
     });
 
     test("closed, it says that it does not answer, and never throws", async () => {

@@ -23,9 +23,11 @@ process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
+/** @param store a directory, or the URL of a store elsewhere */
 export async function startNodeProcess(
-  storeDirectory: string,
+  store: string,
   args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<NodeProcess> {
   const command = [
     BIN,
@@ -33,13 +35,13 @@ export async function startNodeProcess(
     "--policies",
     "policies/demo",
     "--store",
-    `file:${storeDirectory}`,
+    store.startsWith("s3:") ? store : `file:${store}`,
     "--port",
     "0",
   ];
   const child = spawn(process.execPath, [...command, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, POSTERN_MASTER_KEY: toHex(MASTER.expose()) },
+    env: { ...process.env, POSTERN_MASTER_KEY: toHex(MASTER.expose()), ...env },
   });
   let complaint = "";
   child.stderr.on("data", (chunk: Buffer) => {

@@ -1,0 +1,28 @@
+/** A progress bar with the time that is left, for work whose size is known. */
+import type { Progress } from "../store-check.ts";
+import type { Environment } from "./command.ts";
+
+const WIDTH = 24;
+/** Often enough to be seen to move, seldom enough to cost nothing. */
+const REFRESH_MS = 100;
+
+export function progressBar(environment: Environment, what: string): Progress {
+  const started_ms = environment.now_ms();
+  let shown_ms = 0;
+  return (done, total, bytes) => {
+    const now_ms = environment.now_ms();
+    if (done === total) return environment.status("");
+    if (now_ms - shown_ms < REFRESH_MS) return;
+    shown_ms = now_ms;
+    const share = done / total;
+    const bar = "█".repeat(Math.round(share * WIDTH)).padEnd(WIDTH, "░");
+    const left_s = Math.ceil(((now_ms - started_ms) * (1 / share - 1)) / 1000);
+    environment.status(
+      `${what} ${bar} ${done} of ${total} objects, ${megabytes(bytes)}, about ${left_s} s left`,
+    );
+  };
+}
+
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,92 @@
+/**
+ * Copies a whole store into another: a backup, or a move between a directory and a bucket.
+ *
+ * Objects are created, never replaced: what is there already must be the same bytes, so a copy that was interrupted
+ * goes on where it stopped, and a store in use is never overwritten. Ownership records come last; until then no node
+ * can serve from the copy. A source that a node writes to meanwhile is refused at the end: stop the node first.
+ */
+import { ownKey } from "./cluster/format.ts";
+import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import type { Store } from "./store/contract.ts";
+import { settledPut } from "./store/settle.ts";
+import { forEachObject, type Progress } from "./store-check.ts";
+
+export interface CopyReport {
+  readonly copied: number;
+  /** Objects that an earlier copy had brought already. */
+  readonly there: number;
+}
+
+const OWNERSHIP = ownKey(0).split("/")[0] ?? "";
+
+/** Refusals: `store_unavailable` for either store, an object that differs, a source that changed meanwhile. */
+export async function copyStore(from: Store, to: Store, progress: Progress): Promise<CopyReport | Refusal> {
+  const keys = await from.list("");
+  if (isRefusal(keys)) return keys;
+  const owned = keys.filter((key) => key.startsWith(`${OWNERSHIP}/`));
+  const others = keys.filter((key) => !key.startsWith(`${OWNERSHIP}/`) && !key.startsWith("probe/"));
+  const before = await etagsOf(from, owned);
+  if (isRefusal(before)) return before;
+
+  let copied = 0;
+  let there = 0;
+  const copy = async (key: string, body: Uint8Array): Promise<Refusal | undefined> => {
+    const brought = await create(to, key, body);
+    if (isRefusal(brought)) return brought;
+    if (brought) copied++;
+    else there++;
+    return undefined;
+  };
+  // In two goes: whoever finds an ownership record in the copy finds all that it speaks of.
+  const total = owned.length + others.length;
+  const failed =
+    (await forEachObject(from, others.toSorted(), (done, _, bytes) => progress(done, total, bytes), copy)) ??
+    (await refuseChanged(from, before)) ??
+    (await forEachObject(
+      from,
+      owned,
+      (done, _, bytes) => progress(others.length + done, total, bytes),
+      copy,
+    ));
+  return failed ?? { copied, there };
+}
+
+/** @returns whether it was created; `false` where the same bytes were there. */
+async function create(to: Store, key: string, body: Uint8Array): Promise<boolean | Refusal> {
+  const found = await to.get(key);
+  if (isRefusal(found)) return found;
+  if (found === undefined) {
+    const put = await settledPut(to, key, body, { ifNoneMatch: "*" });
+    if (put.outcome === "won") return true;
+    const why = put.outcome === "lost" ? "somebody else wrote it" : put.reason;
+    return refuse("store_unavailable", `${key} was not copied: ${why}`);
+  }
+  const same = found.body.length === body.length && found.body.every((byte, i) => byte === body[i]);
+  return same
+    ? false
+    : refuse("store_unavailable", `${key} is there already, with other bytes: copy into an empty store`);
+}
+
+type Etags = ReadonlyMap<string, string | undefined>;
+
+async function etagsOf(store: Store, keys: readonly string[]): Promise<Etags | Refusal> {
+  const etags = new Map<string, string | undefined>();
+  for (const key of keys) {
+    const found = await store.get(key);
+    if (isRefusal(found)) return found;
+    etags.set(key, found?.etag);
+  }
+  return etags;
+}
+
+/** An owner that wrote a checkpoint meanwhile has deleted slots that were not copied yet. */
+async function refuseChanged(from: Store, before: Etags): Promise<Refusal | undefined> {
+  const after = await etagsOf(from, [...before.keys()]);
+  if (isRefusal(after)) return after;
+  const changed = [...before].find(([key, etag]) => after.get(key) !== etag);
+  if (changed === undefined) return undefined;
+  return refuse(
+    "store_unavailable",
+    `${changed[0]} changed during the copy: stop the nodes of the source first`,
+  );
+}
