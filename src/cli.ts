@@ -14,6 +14,7 @@ import {
   EXIT,
   exitCodeOf,
   type Outcome,
+  printableLines,
   UsageProblem,
 } from "./cli/command.ts";
 import { demo } from "./cli/demo.ts";
@@ -64,6 +65,9 @@ async function runCommand(
     return misused(environment, error instanceof Error ? error.message : String(error), usageOf(command));
   }
   if (parsed.values["help"] === true) return show(environment, usageOf(command));
+  // Not repeated: what was put in the wrong place may be a secret.
+  if (parsed.positionals.length > (command.positionals ?? 0))
+    return misused(environment, "there are more arguments than the command takes", usageOf(command));
   const outcome = await command.run(environment, parsed.values, parsed.positionals);
   return report(command, environment, outcome, parsed.values["json"] === true);
 }
@@ -73,10 +77,11 @@ function report(command: Command, environment: Environment, outcome: Outcome, as
   if (isRefusal(outcome)) {
     const { code, detail, facts } = outcome;
     if (asJson) environment.write(`${JSON.stringify({ error: { code, detail, ...facts } })}\n`);
-    else environment.note(`${code}: ${detail}`);
+    else environment.note(printableLines(`${code}: ${detail}`));
     return exitCodeOf(outcome);
   }
   environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
+  if (outcome.unavailable) return EXIT.unavailable;
   return outcome.failed ? EXIT.refused : EXIT.done;
 }
 

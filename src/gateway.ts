@@ -17,9 +17,9 @@ import type { ProtocolCache } from "./protocol/cache.ts";
 import { monitorId } from "./protocol/monitor.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
-import { readBody } from "./request/body.ts";
+import { readBody, refuseAnnounced } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
-import { readAuthorization, readIdempotencyKey, readTimeout, requireJson } from "./request/headers.ts";
+import { readAuthorization, readIdempotencyKey, readTimeout } from "./request/headers.ts";
 import { type ReceivedSignature, readSignature } from "./request/signature-base.ts";
 import { readTarget, type Target } from "./request/target.ts";
 import { HTTP_SIGNATURE_TAG, taggedHash } from "./signature/bip340.ts";
@@ -55,7 +55,7 @@ export interface GatewayOptions {
 export function createGateway(gate: GatewayOptions): Hono {
   const app = new Hono();
   const reply: ReplyOptions = { ...gate, requestId: () => toHex(gate.random(8)) };
-  let callsInFlight = 0;
+  const callsInFlight = { count: 0 };
 
   app.get("/livez", (c) => c.json({ status: "alive" }));
   app.get("/readyz", (c) => {
@@ -63,16 +63,7 @@ export function createGateway(gate: GatewayOptions): Hono {
     return refusal === undefined ? c.json({ status: "ready" }) : problemResponse(refusal, reply.requestId());
   });
   app.post("/v1/:tenant/:type/:id/:message", (c) =>
-    replyTo(c.req.method, reply, async (notes) => {
-      if (callsInFlight >= CALLS_IN_FLIGHT_MAX)
-        return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
-      callsInFlight++;
-      try {
-        return await pass(gate, c.req.raw, notes);
-      } finally {
-        callsInFlight--;
-      }
-    }),
+    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, notes, callsInFlight)),
   );
   app.all("*", (c) =>
     replyTo(c.req.method, reply, async () =>
@@ -86,9 +77,14 @@ export function createGateway(gate: GatewayOptions): Hono {
 }
 
 /** The pipeline. Each stage takes what the one before it has established, and says so by its type. */
-async function pass(gate: GatewayOptions, request: Request, notes: Notes): Promise<Answer | Refusal> {
+async function pass(
+  gate: GatewayOptions,
+  request: Request,
+  notes: Notes,
+  callsInFlight: { count: number },
+): Promise<Answer | Refusal> {
   const closed = gate.closed();
-  if (closed !== undefined) return forCaller(closed);
+  if (closed !== undefined) return closed;
   const deadline_ms = readTimeout(request.headers.get("request-timeout-ms"));
   if (isRefusal(deadline_ms)) return deadline_ms;
   const received_ms = gate.monotonic_ms();
@@ -98,16 +94,36 @@ async function pass(gate: GatewayOptions, request: Request, notes: Notes): Promi
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
   notes.message = envelope.target.message;
 
+  const token = verifyCaller(gate, envelope, gate.now_ms());
+  if (isRefusal(token)) return token;
+  notes.signer = envelope.signature.keyid;
+
+  // The signature covers the digest, so the caller is known before the body takes memory and a slot.
+  if (callsInFlight.count >= CALLS_IN_FLIGHT_MAX)
+    return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
+  callsInFlight.count++;
+  try {
+    return await passBody(gate, request, envelope, token, received_ms + deadline_ms);
+  } finally {
+    callsInFlight.count--;
+  }
+}
+
+/** The second half, for a caller who is known. */
+async function passBody(
+  gate: GatewayOptions,
+  request: Request,
+  envelope: Envelope,
+  token: VerifiedMacaroon,
+  deadline_ms: number,
+): Promise<Answer | Refusal> {
   const body = await readBody(request);
   if (isRefusal(body)) return body;
   const digest = checkContentDigest(request.headers.get("content-digest"), body);
   if (isRefusal(digest)) return digest;
 
+  // Read anew: a body may take its time, and a token may expire meanwhile.
   const now_ms = gate.now_ms();
-  const token = verifyCaller(gate, envelope, now_ms);
-  if (isRefusal(token)) return token;
-  notes.signer = envelope.signature.keyid;
-
   const grant = authorizeCall(envelope, token, now_ms);
   if (isRefusal(grant)) return grant;
   const message = typedMessage(envelope);
@@ -115,19 +131,9 @@ async function pass(gate: GatewayOptions, request: Request, notes: Notes): Promi
   const call = composeCall(gate, envelope, grant, message, body, digest, now_ms);
   if (isRefusal(call)) return call;
 
-  if (gate.monotonic_ms() - received_ms > deadline_ms)
+  if (gate.monotonic_ms() > deadline_ms)
     return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
-  const answer = await gate.shard.call(call);
-  return isRefusal(answer) ? forCaller(answer) : answer;
-}
-
-/**
- * 421 is for nodes among themselves: a browser's fetch repeats such a request by itself, nonce and all. To a
- * caller a node that lost its shard is one that is going away.
- */
-function forCaller(refusal: Refusal): Refusal {
-  if (refusal.code !== "not_leader") return refusal;
-  return refuse("draining", `${refusal.detail}; the call had no effect here`, { retry_after_ms: 1000 });
+  return gate.shard.call(call);
 }
 
 /** A request whose shape is right. Token and signature are still only claims. */
@@ -149,8 +155,8 @@ function openEnvelope(gate: GatewayOptions, request: Request): Envelope | Refusa
     return refuse("malformed_request", `this gate does not answer under the host that the request names`);
   const tenant = gate.tenant(target.tenant);
   if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${target.tenant}`);
-  const wrongType = requireJson(request.headers.get("content-type"));
-  if (wrongType !== undefined) return wrongType;
+  const announced = refuseAnnounced(request.headers);
+  if (announced !== undefined) return announced;
   const idempotencyKey = readIdempotencyKey(request.headers.get("idempotency-key"));
   if (isRefusal(idempotencyKey)) return idempotencyKey;
 

@@ -59,6 +59,8 @@ export const PROTOCOL_BYTES_MAX = 1024;
 export const PROTOCOL_MESSAGES_MAX = 64;
 /** States of one compiled protocol: each state is a row of the transition table kept while it is cached. */
 export const PROTOCOL_STATES_MAX = 512;
+/** Protocol caveats of one token: each may cost 10 ms to compile when it is first met, before it admits anything. */
+export const PROTOCOL_CAVEATS_MAX = 16;
 /** Parentheses nested in one expression: the parser recurses this deep. */
 export const PROTOCOL_DEPTH_MAX = 64;
 /** The upper number of a repetition `{m,n}`. */

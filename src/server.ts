@@ -9,6 +9,7 @@ import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { getRequestListener } from "@hono/node-server";
+import type { Hono } from "hono";
 import { Actors } from "./actor/actors.ts";
 import { Shard } from "./actor/shard.ts";
 import { toHex } from "./bytes.ts";
@@ -70,6 +71,8 @@ class GatewayNode implements Server {
   readonly #tenants: TenantDirectory;
   readonly #endedWith = Promise.withResolvers<Refusal | undefined>();
   #http: HttpServer | undefined;
+  /** Present once the shard is recovered. */
+  #app: Hono | undefined;
   #log: ShardLog | undefined;
   #draining = false;
   #closed = false;
@@ -86,22 +89,31 @@ class GatewayNode implements Server {
   }
 
   async start(): Promise<Refusal | undefined> {
-    const [problem] = await this.#tenants.refresh();
-    if (problem !== undefined) return problem;
-    const actors = new Actors();
-    const log = await this.#openLog(actors);
-    if (isRefusal(log)) return log;
-    this.#log = log;
-    const authorities = new Set(this.#options.authorities);
-    const http = this.#listenFor(actors, log, authorities);
-    this.#http = http;
+    const [problem, ...others] = await this.#tenants.refresh();
+    if (problem !== undefined && this.tenants.length === 0) return problem;
+    for (const { detail } of problem === undefined ? [] : [problem, ...others])
+      this.#event("tenant_not_loaded", detail);
+    // First the address, then the shard: a node that cannot listen must not have deposed one that does.
+    const http = this.#createHttp();
     await new Promise<void>((resolve, reject) => {
       http.once("error", reject);
       http.listen(this.#options.port, this.#options.host, resolve);
     });
+    this.#http = http;
     const { address, family, port } = http.address() as AddressInfo;
     this.url = `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
-    for (const host of ["127.0.0.1", "localhost", "[::1]"]) authorities.add(`${host}:${port}`);
+
+    const actors = new Actors();
+    const log = await this.#openLog(actors);
+    if (isRefusal(log)) {
+      await closeHttp(http);
+      return log;
+    }
+    this.#log = log;
+    const loopback = ["127.0.0.1", "localhost", "[::1]", new URL(this.url).hostname].map(
+      (host) => `${host}:${port}`,
+    );
+    this.#app = this.#createApp(actors, log, new Set([...this.#options.authorities, ...loopback]));
     void this.#followTenants();
     return undefined;
   }
@@ -125,12 +137,12 @@ class GatewayNode implements Server {
     );
   }
 
-  #listenFor(actors: Actors, log: ShardLog, authorities: ReadonlySet<string>): HttpServer {
+  #createApp(actors: Actors, log: ShardLog, authorities: ReadonlySet<string>): Hono {
     const protocols = createProtocolCache();
     const replays = new ReplayWindow();
     for (const [key, until_s] of actors.nonces()) replays.remember(key, until_s, Date.now() / 1000);
     const shard = new Shard(actors, log, { compile: (text) => protocols.get(text), step: stepAll });
-    const app = createGateway({
+    return createGateway({
       tenant: (name) => this.#tenants.get(name),
       shard,
       protocols,
@@ -145,10 +157,17 @@ class GatewayNode implements Server {
       random: (length) => randomBytes(length),
       v1: decodeV1,
     });
-    const listener = getRequestListener(app.fetch, {
-      errorHandler: () =>
-        problemResponse(refuse("malformed_request", "the request cannot be read"), toHex(randomBytes(8))),
-    });
+  }
+
+  #createHttp(): HttpServer {
+    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
+    const listener = getRequestListener(
+      (request) => this.#app?.fetch(request) ?? problemResponse(starting, toHex(randomBytes(8))),
+      {
+        errorHandler: () =>
+          problemResponse(refuse("malformed_request", "the request cannot be read"), toHex(randomBytes(8))),
+      },
+    );
     const bounds = { maxHeaderSize: HEADERS_BYTES_MAX, requestTimeout: RECEIVE_TIMEOUT_MS };
     const http = createServer(bounds, (request, response) => void listener(request, response));
     http.on("clientError", refuseUnreadable);

@@ -72,11 +72,20 @@ export class TenantDirectory {
     if (found === undefined || isRefusal(found)) return found;
     const name = key.slice(policyKey("").length);
     if (this.#tenants.get(name)?.etag === found.etag) return undefined;
-    const document = JSON.parse(fromUtf8(found.body) ?? "") as PublishedTenant;
-    const tenant = await this.#compile(name, document);
+    const tenant = await this.#read(name, found.body);
     if (isRefusal(tenant)) return tenant;
     this.#tenants.set(name, { etag: found.etag, tenant });
     return undefined;
+  }
+
+  /** What is damaged in the store stops its own tenant only. */
+  async #read(name: string, body: Uint8Array): Promise<Tenant | Refusal> {
+    try {
+      return await this.#compile(name, JSON.parse(fromUtf8(body) ?? "") as PublishedTenant);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : "unknown error";
+      return refuse("store_unavailable", `the published tenant ${name} cannot be used: ${why}`);
+    }
   }
 
   async #compile(name: string, document: PublishedTenant): Promise<Tenant | Refusal> {

@@ -6,6 +6,7 @@
  * because whoever shares the tenant's key could mint with other tools.
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { PROTOCOL_CAVEATS_MAX } from "../limits.ts";
 import type { VerifiedMacaroon } from "../token/macaroon.ts";
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
 
@@ -50,6 +51,11 @@ export function authorize(
     names.add(caveat.name);
     if (caveat.expires_ms !== undefined) until_ms = Math.min(until_ms ?? Infinity, caveat.expires_ms);
     if (caveat.messages !== undefined) messages = messages?.intersection(caveat.messages) ?? caveat.messages;
+    if (caveat.protocol !== undefined && protocols.length === PROTOCOL_CAVEATS_MAX)
+      return refuse("unknown_caveat", `a token carries at most ${PROTOCOL_CAVEATS_MAX} protocol caveats`, {
+        token: 0,
+        caveat: { index, text },
+      });
     if (caveat.protocol !== undefined)
       protocols.push({ index, text, expression: caveat.protocol, tail, until_ms });
   }

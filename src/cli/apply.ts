@@ -8,6 +8,7 @@ export const apply: Command = {
   name: "apply",
   summary: "validate and publish policies and handlers",
   usage: "[DIRECTORY] [--check] [--store URL] [--wasm DIRECTORY]",
+  positionals: 1,
   options: { check: { type: "boolean" }, store: { type: "string" }, wasm: { type: "string" } },
   help: {
     check: "validate only; publish nothing, open no store",

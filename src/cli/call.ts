@@ -6,7 +6,7 @@ import { type Json, parseJson } from "../json.ts";
 import { type CallOutcome, send, signCall } from "../sdk/client.ts";
 import { bip340Signer } from "../signature/bip340.ts";
 import { parseIdentifier } from "../token/macaroon.ts";
-import { type Command, type Outcome, text, UsageProblem } from "./command.ts";
+import { type Command, type Outcome, printableLines, text, UsageProblem } from "./command.ts";
 import { messageOf, readHolderKey } from "./inputs.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 
@@ -16,6 +16,7 @@ export const call: Command = {
   name: "call",
   summary: "sign a message and send it",
   usage: "type/id MESSAGE [JSON] --key FILE [--token FILE] [--url URL]",
+  positionals: 3,
   options: {
     ...TOKEN_INPUT,
     key: { type: "string" },
@@ -51,8 +52,11 @@ export const call: Command = {
       now_ms: () => environment.now_ms(),
       random,
     };
-    const idempotencyKey = text(values, "idempotency-key");
     const timeout = text(values, "timeout-ms");
+    if (timeout !== undefined && !/^[1-9][0-9]*$/.test(timeout))
+      return new UsageProblem("--timeout-ms must be a whole number of milliseconds");
+    if (!URL.canParse(caller.url)) return new UsageProblem("--url is no URL");
+    const idempotencyKey = text(values, "idempotency-key");
     return sendCall(caller, {
       tenant,
       actor,
@@ -75,5 +79,6 @@ async function sendCall(...input: Parameters<typeof signCall>): Promise<Outcome>
   if ("result" in outcome) return { json: outcome, text: JSON.stringify(outcome.result satisfies Json) };
   const { title, detail, code, enabled, status } = outcome.problem;
   const now = enabled === undefined ? "" : `\nadmitted now: ${enabled.join(", ") || "nothing"}`;
-  return { json: outcome, text: `${status} ${code}: ${title}\n${detail}${now}`, failed: true };
+  const shown = printableLines(`${status} ${code}: ${title}\n${detail}${now}`);
+  return { json: outcome, text: shown, failed: true, unavailable: status === 503 };
 }

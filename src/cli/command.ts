@@ -35,6 +35,8 @@ export interface Done {
   readonly text: string;
   /** A check that failed is done, and exits with 1. */
   readonly failed?: boolean;
+  /** It failed because something did not answer, or asked to come back later. */
+  readonly unavailable?: boolean;
 }
 
 /** The command was called in a way that cannot mean anything. */
@@ -55,6 +57,8 @@ export interface Command {
   readonly summary: string;
   /** After `postern <name> `. */
   readonly usage: string;
+  /** How many arguments it takes beside its options; none unless said. */
+  readonly positionals?: number;
   readonly options: ParseArgsOptionsConfig;
   /** One line for each option. */
   readonly help: Readonly<Record<string, string>>;
@@ -73,6 +77,20 @@ export function texts(values: Values, name: string): readonly string[] {
 
 export function flag(values: Values, name: string): boolean {
   return values[name] === true;
+}
+
+/** What came from outside, on one line that a terminal may show: control characters are written out. */
+export function printable(outside: string): string {
+  return outside.replace(/\p{Cc}|[\u2028\u2029]/gu, writtenOut);
+}
+
+/** The same for what may have several lines. */
+export function printableLines(outside: string): string {
+  return outside.split("\n").map(printable).join("\n");
+}
+
+function writtenOut(char: string): string {
+  return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
 const UNAVAILABLE: ReadonlySet<Code> = new Set(["store_unavailable", "overloaded", "draining", "not_leader"]);

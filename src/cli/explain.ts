@@ -8,7 +8,7 @@ import { isRefusal } from "../errors.ts";
 import { compileProtocol } from "../protocol/automaton.ts";
 import { splitLabel } from "../protocol/grammar.ts";
 import type { Macaroon } from "../token/macaroon.ts";
-import { type Command, type Environment, text, UsageProblem, type Values } from "./command.ts";
+import { type Command, type Environment, printable, text, UsageProblem, type Values } from "./command.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 
 interface Check {
@@ -81,12 +81,17 @@ function checkCaveat(macaroon: Macaroon, index: number, access: Access, after: r
   const { cid, vid } = macaroon.unsafeCaveats[index] ?? { cid: new Uint8Array() };
   if (vid !== undefined) return { caveat: "(third party)", ok: false, reason: "it needs a discharge" };
   const caveat = parseCaveat(fromUtf8(cid) ?? "(not UTF-8)", index);
-  if (isRefusal(caveat)) return { caveat: caveat.facts.caveat?.text ?? "", ok: false, reason: caveat.detail };
+  if (isRefusal(caveat))
+    return {
+      caveat: printable(caveat.facts.caveat?.text ?? ""),
+      ok: false,
+      reason: printable(caveat.detail),
+    };
   const reason =
     caveat.protocol === undefined
       ? caveat.prohibits(access)
       : outOfOrder(caveat.protocol, after, access.message);
-  return { caveat: caveat.text, ok: reason === undefined, reason: reason ?? "" };
+  return { caveat: printable(caveat.text), ok: reason === undefined, reason: reason ?? "" };
 }
 
 function outOfOrder(protocol: string, after: readonly string[], message: string): string | undefined {

@@ -1,13 +1,13 @@
 /** `postern inspect`: what a token says, caveat by caveat. Offline, unless a store is given to verify it with. */
 import { parseCaveat } from "../authorize/caveats.ts";
 import { fromUtf8 } from "../bytes.ts";
-import { isRefusal, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { readKeyring } from "../tenants.ts";
 import { encodeV2 } from "../token/codec-v2.ts";
 import { verifyingKey } from "../token/keyring.ts";
 import { type Macaroon, parseIdentifier } from "../token/macaroon.ts";
 import { verify } from "../token/verify.ts";
-import { type Command, type Environment, UsageProblem, type Values } from "./command.ts";
+import { type Command, type Environment, printable, UsageProblem, type Values } from "./command.ts";
 import { openStore } from "./inputs.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 
@@ -27,12 +27,12 @@ export const inspect: Command = {
     const identifier = parseIdentifier(input.macaroon.identifier);
     const verified = checked === undefined;
     const caveats = input.macaroon.unsafeCaveats.map(({ cid, vid }, index) => {
-      const text = vid === undefined ? (fromUtf8(cid) ?? "(not UTF-8)") : "(third party)";
+      const text = vid === undefined ? printable(fromUtf8(cid) ?? "(not UTF-8)") : "(third party)";
       return { text, verified, known: vid === undefined && !isRefusal(parseCaveat(text, index)) };
     });
     const size_bytes = encodeV2(input.macaroon).length;
     const status = checked === undefined ? "verified" : isRefusal(checked) ? checked.detail : checked;
-    const identifierText = identifier?.text ?? fromUtf8(input.macaroon.identifier) ?? "(not UTF-8)";
+    const identifierText = printable(fromUtf8(input.macaroon.identifier) ?? "(not UTF-8)");
     return {
       json: {
         identifier: identifierText,
@@ -59,16 +59,16 @@ async function check(
   macaroon: Macaroon,
   environment: Environment,
   values: Values,
-): Promise<Refusal | UsageProblem | undefined | "not checked"> {
+): Promise<Refusal | UsageProblem | undefined> {
   const opened = await openStore(environment, values, "read");
   if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
   try {
     const identifier = parseIdentifier(macaroon.identifier);
-    if (identifier === undefined) return "not checked";
+    if (identifier === undefined) return refuse("token_invalid", "the token's identifier is not Postern's");
     const ring = await readKeyring(opened.store, identifier.tenant, opened.master);
     if (isRefusal(ring)) return ring;
     const key = verifyingKey(ring, identifier.kid);
-    if (key === undefined) return "not checked";
+    if (key === undefined) return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`);
     const token = verify(macaroon, key.secret);
     return isRefusal(token) ? token : undefined;
   } finally {

@@ -40,6 +40,11 @@ export const serve: Command = {
     const port = text(values, "port") ?? DEFAULT_PORT;
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535)
       return new UsageProblem(`--port ${port} is not a port`);
+    const misspelt = texts(values, "authority").find((name) => URL.parse(`http://${name}`)?.host !== name);
+    if (misspelt !== undefined)
+      return new UsageProblem(
+        `--authority ${misspelt} must be a host in lower case, with its port where it has one`,
+      );
     const opened = await openStore(environment, values, "serve");
     if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
     const published = await publishFirst(opened, environment, values);
@@ -88,7 +93,10 @@ async function run(
     await opened.store.close();
     return new UsageProblem(`cannot listen on ${host}:${port}: ${messageOf(error)}`);
   }
-  if (isRefusal(server)) return server;
+  if (isRefusal(server)) {
+    await opened.store.close();
+    return server;
+  }
   const { url, tenants } = server;
   environment.write(`${JSON.stringify({ event: "listening", url, store: opened.url, tenants })}\n`);
   const served =

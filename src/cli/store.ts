@@ -10,6 +10,7 @@ export const store: Command = {
   name: "store",
   summary: "check a store, or copy it into another",
   usage: "check [--store URL] | copy FROM TO",
+  positionals: 3,
   options: { store: { type: "string" } },
   help: { store: `the store to check (default ${DEFAULT_STORE})` },
   async run(environment, values, [verb, from, to]) {

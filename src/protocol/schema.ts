@@ -17,16 +17,39 @@ export interface Violation {
 /** @returns `undefined` where the value is of the type. */
 export type Check = (value: Json) => Violation | undefined;
 
+/**
+ * Keywords whose cost a caller's argument decides, and not its size: backtracking expressions, and a comparison of
+ * every item with every other. Strict mode then refuses them as unknown.
+ */
+const UNBOUNDED = ["pattern", "patternProperties", "uniqueItems"] as const;
+
+/** Knows what a schema looks like; it keeps nothing of those that it is shown. */
+const META = new Ajv2020({ strict: false, strictNumbers: true });
+
 /** @returns a clause that says why the schema is not usable, where it is not. */
 export function compileSchema(schema: Json): Check | string {
   // One Ajv for each schema: an `$id` of one tenant never meets another's.
-  const ajv = new Ajv2020({ strict: true, strictTypes: false, ownProperties: true, messages: true });
+  const ajv = new Ajv2020({
+    strict: true,
+    strictTypes: false,
+    ownProperties: true,
+    messages: true,
+    validateSchema: false,
+  });
+  for (const keyword of UNBOUNDED) ajv.removeKeyword(keyword);
   try {
+    if (typeof schema === "object" && schema !== null && META.validateSchema(schema) !== true)
+      return `it is no JSON Schema: ${META.errorsText(META.errors, { dataVar: "schema" })}`;
     const validate = ajv.compile(typeof schema === "boolean" ? schema : (schema as object));
     // Such a check answers with a promise, which is never false: everything would pass it.
     if ("$async" in validate) return "$async is not supported";
     return (value) => {
-      if (validate(value)) return undefined;
+      try {
+        if (validate(value)) return undefined;
+      } catch {
+        // A schema that refers to itself without end: the value is not shown to be of the type.
+        return { path: "", reason: "cannot be checked: its schema does not end" };
+      }
       const error = validate.errors?.[0];
       return { path: error?.instancePath ?? "", reason: describe(error) };
     };

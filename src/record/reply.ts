@@ -38,6 +38,7 @@ export async function replyTo(
       "the gate failed; the call may have taken effect: retry with the same key",
     );
   }
+  if (isRefusal(outcome)) outcome = forCaller(outcome);
   const refusal = isRefusal(outcome) ? outcome : undefined;
   const record: RequestRecord = {
     time: new Date(options.now_ms()).toISOString(),
@@ -52,6 +53,15 @@ export async function replyTo(
   };
   options.record(record);
   return isRefusal(outcome) ? problemResponse(outcome, request_id) : answerResponse(outcome, request_id);
+}
+
+/**
+ * 421 is for nodes among themselves: a browser's fetch repeats such a request by itself, nonce and all. To a
+ * caller a node that lost its shard is one that is going away.
+ */
+function forCaller(refusal: Refusal): Refusal {
+  if (refusal.code !== "not_leader") return refusal;
+  return refuse("draining", `${refusal.detail}; the call had no effect here`, { retry_after_ms: 1000 });
 }
 
 /** Name and place, never the message: it may quote data. */

@@ -4,11 +4,16 @@
 import { concatAll } from "../bytes.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { BODY_BYTES_MAX } from "../limits.ts";
+import { requireJson } from "./headers.ts";
+
+/** What the headers announce, refused before anything costly is done for it. */
+export function refuseAnnounced(headers: Headers): Refusal | undefined {
+  if (Number(headers.get("content-length") ?? 0) > BODY_BYTES_MAX) return tooLarge();
+  return requireJson(headers.get("content-type"));
+}
 
 /** Refusals: `too_large` before the excess is read; `malformed_request` where the sender stopped half way. */
 export async function readBody(request: Request): Promise<Uint8Array | Refusal> {
-  const declared = Number(request.headers.get("content-length") ?? 0);
-  if (declared > BODY_BYTES_MAX) return tooLarge();
   if (request.body === null) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let length = 0;

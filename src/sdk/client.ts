@@ -4,16 +4,22 @@
  * Every call carries an idempotency key, so a call whose answer was lost may be sent again with the same key and
  * takes effect once. A refusal is an answer, not an exception; only a gate that cannot be reached throws.
  */
-import { toBase64url, utf8 } from "../bytes.ts";
+import { fromHex, toBase64url, utf8 } from "../bytes.ts";
 import type { Problem } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { contentDigest } from "../request/digest.ts";
 import { composeSignature } from "../request/signature-base.ts";
-import { HTTP_SIGNATURE_TAG, taggedHash } from "../signature/bip340.ts";
+import { bip340Signer, HTTP_SIGNATURE_TAG, holderKey, taggedHash } from "../signature/bip340.ts";
 import type { Signer } from "../signature/scheme.ts";
 
 /** Long enough for a slow network, short enough that a captured request is soon worthless. */
 const SIGNATURE_LIFETIME_S = 30;
+
+/** A signer from the text that `postern keygen` writes. @returns `undefined` where it is no secret key. */
+export function signerFromHex(hex: string, random: (length: number) => Uint8Array): Signer | undefined {
+  const key = holderKey(fromHex(hex.trim()) ?? new Uint8Array());
+  return key && bip340Signer(key, () => random(32));
+}
 
 export interface Caller {
   /** Where the gate is: `https://gate.example`. */

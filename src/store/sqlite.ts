@@ -4,7 +4,7 @@
  * A put that is `done` has been fsynced. Several processes may use one directory at once: SQLite serialises
  * their writes, and conditions decide between them as they do on S3.
  */
-import { existsSync, mkdirSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Refusal, refuse } from "../errors.ts";
@@ -37,6 +37,8 @@ export function isSqliteStore(directory: string): boolean {
 /** Throws where the directory cannot be made or holds no database of ours: a start-up error, told by the CLI. */
 export function sqliteStore(directory: string): Store {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // SQLite would make it readable to all; its journals take the mode of the database.
+  closeSync(openSync(join(directory, FILE), "a", 0o600));
   const database = new DatabaseSync(join(directory, FILE), { timeout: BUSY_TIMEOUT_MS });
   database.exec(SCHEMA);
   return new SqliteStore(database);

@@ -10,7 +10,7 @@ import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/bytes.ts";
 import { DRAIN_NOTICE_MS } from "../../src/limits.ts";
-import type { SignedRequest } from "../../src/sdk/client.ts";
+import { type SignedRequest, signCall } from "../../src/sdk/client.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import { readKeyring } from "../../src/tenants.ts";
 import { activeKey } from "../../src/token/keyring.ts";
@@ -140,6 +140,29 @@ describe("serve", () => {
     };
     for (let tries = 0; (await status()) === "no_such_tenant" && tries < 100; tries++) await setTimeout(50);
     expect(await status()).not.toBe("no_such_tenant");
+    // The same tenant, published anew: from required holders no token without one gets through.
+    const store = sqliteStore(storeDirectory);
+    const key = activeKey(must(await readKeyring(store, "later", MASTER)));
+    await store.close();
+    if (key === undefined) throw new Error("no key");
+    const caller = {
+      url: node.url,
+      token: mintToken(key, ["actor = account/1", inOneHour()], "later"),
+      signer: newSigner(),
+    };
+    const nonsense = async (): Promise<string> => {
+      const { url, ...init } = signCall(
+        { ...caller, now_ms: () => Date.now(), random },
+        { tenant: "later", actor: "account/1", message: "nonsense" },
+      );
+      return ((await (await fetch(url, init)).json()) as { code: string }).code;
+    };
+    expect(await nonsense()).toBe("no_such_message");
+    writeFileSync(join(policies, "later", "tenant.yaml"), "tenant: later\nholder: required\n");
+    await postern(["apply", policies, "--wasm", "wasm", "--store", `file:${storeDirectory}`], { env });
+    for (let tries = 0; (await nonsense()) === "no_such_message" && tries < 100; tries++)
+      await setTimeout(50);
+    expect(await nonsense()).toBe("token_invalid");
   });
 
   it("drains on SIGTERM: not ready first, calls in flight finish, then it ends with 0", async () => {
@@ -192,6 +215,33 @@ describe("serve", () => {
     expect(await exited).toEqual([3, null]);
     expect(JSON.parse((await open(second.url)).stdout)).toEqual({ status: 200, result: { balance: 0 } });
     await second.kill();
+  });
+
+  it("deposes nobody when it cannot listen", async () => {
+    const { port } = new URL(node.url);
+    const second = await postern(["serve", "--store", `file:${storeDirectory}`, "--port", port], { env });
+    expect(second).toMatchObject({ code: 2, stderr: expect.stringContaining("EADDRINUSE") });
+    expect((await call("balance", "{}")).code).toBe(0);
+  });
+
+  it("ends at once with a master key that is not the store's", async () => {
+    const wrong = { POSTERN_MASTER_KEY: "0".repeat(64) };
+    const ended = await postern(["serve", "--store", `file:${storeDirectory}`, "--port", "0"], {
+      env: wrong,
+    });
+    expect(ended).toMatchObject({ code: 3, stderr: expect.stringContaining("master key") });
+  });
+
+  it("serves the others where one tenant's policy is damaged in the store", async () => {
+    const restarted = await startNodeProcess(join(directory, "restarted"));
+    await restarted.kill();
+    const beside = sqliteStore(join(directory, "restarted"));
+    await beside.put("policy/aaa", new TextEncoder().encode("{"), { ifNoneMatch: "*" });
+    await beside.close();
+    const again = await startNodeProcess(join(directory, "restarted"));
+    const answer = await fetch(`${again.url}/v1/demo/account/1/open`, { method: "POST" });
+    expect(await answer.json()).not.toMatchObject({ code: "no_such_tenant" });
+    await again.kill();
   });
 
   it("says why it cannot start", async () => {

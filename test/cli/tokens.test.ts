@@ -162,6 +162,11 @@ describe("inspect", () => {
     const macaroon = must(decodeToken(token));
     const widened = encodeToken({ ...macaroon, unsafeCaveats: macaroon.unsafeCaveats.slice(0, -1) });
     expect(await postern(["inspect", "--store", store], { stdin: widened })).toMatchObject({ code: 1 });
+    const otherKey = macaroon.identifier.map((byte, i) =>
+      String.fromCharCode(...macaroon.identifier.slice(i - 4, i)) === "kid=" ? byte + 1 : byte,
+    );
+    const forged = encodeToken({ ...macaroon, identifier: otherKey });
+    expect(await postern(["inspect", "--store", store], { stdin: forged })).toMatchObject({ code: 1 });
   });
 });
 
@@ -211,6 +216,34 @@ describe("explain", () => {
       "close",
     ]);
     expect(code).toBe(1);
+  });
+});
+
+describe("what stands in a token", () => {
+  it("does not reach the terminal as control characters", async () => {
+    const macaroon = must(decodeToken(token));
+    const caveat = { cid: new TextEncoder().encode("x\u001b[2K\rholder = 00\n  9  actor = account/1") };
+    const hostile = encodeToken({ ...macaroon, unsafeCaveats: [...macaroon.unsafeCaveats, caveat] });
+    for (const args of [["inspect"], ["explain", "--actor", "account/42", "--message", "open"]]) {
+      const { stdout } = await postern(args, { stdin: hostile });
+      expect(stdout).toContain("x\\x1b[2K\\x0d");
+      expect(stdout.replaceAll("\n", "")).not.toMatch(/\p{Cc}/u);
+      expect(stdout).not.toMatch(/^ {2}9 /m);
+    }
+  });
+});
+
+describe("arguments that no command takes", () => {
+  it("are wrong usage, and are not repeated", async () => {
+    for (const args of [
+      ["keygen", "more"],
+      ["inspect", token],
+      ["mint", "x"],
+    ]) {
+      const { code, stdout, stderr } = await postern(args);
+      expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+      expect(stderr).not.toContain(token);
+    }
   });
 });
 

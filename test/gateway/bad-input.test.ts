@@ -51,6 +51,14 @@ describe("bodies", () => {
     expect(await response.json()).toMatchObject({ code: "too_large" });
   });
 
+  it("are not waited for where the caller is nobody", async () => {
+    const { url, headers } = fresh();
+    const forged = { ...headers, signature: `sig=:${Buffer.alloc(64, 1).toString("base64")}:` };
+    const never = new ReadableStream({ start: (controller) => controller.enqueue(utf8("{")) });
+    const response = await fetch(url, { method: "POST", headers: forged, duplex: "half", body: never });
+    expect(await response.json()).toMatchObject({ code: "signature_invalid" });
+  });
+
   it("that were changed do not match their digest; cut ones are not waited for", async () => {
     const request = fresh();
     expect(codeOf(await send({ ...request, body: utf8("[]") }, fetch))).toBe("malformed_request");
@@ -84,7 +92,7 @@ describe("headers", () => {
   it.each([
     ["authorization", "token_malformed"],
     ["content-type", "malformed_request"],
-    ["content-digest", "malformed_request"],
+    ["content-digest", "signature_invalid"],
     ["signature", "signature_missing"],
     ["signature-input", "signature_missing"],
     ["idempotency-key", "signature_invalid"],

@@ -3,6 +3,7 @@ import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatCaveat } from "../../src/authorize/caveats.ts";
 import { CODES } from "../../src/errors.ts";
+import { PROTOCOL_CAVEATS_MAX } from "../../src/limits.ts";
 import { send } from "../../src/sdk/client.ts";
 import { decodeToken, encodeToken } from "../../src/token/envelope.ts";
 import {
@@ -57,6 +58,21 @@ describe("a call", () => {
     expect(codeOf(await call(ada, actor, "deposit", { amount: 6 }, again))).toBe("idempotency_mismatch");
     expect(codeOf(await call(ada, actor, "withdraw", { amount: 5 }, again))).toBe("idempotency_mismatch");
     expect(await call(ada, actor, "balance")).toMatchObject({ result: { balance: 5 } });
+  });
+
+  it("under an idempotency key that another caller used, too, is a call of its own", async () => {
+    const actor = freshAccount();
+    const ada = party(gate, actor);
+    await call(ada, actor, "open", { owner: "Ada" });
+    const key = { idempotencyKey: "same" };
+    expect(await call(ada, actor, "deposit", { amount: 5 }, key)).toMatchObject({ result: { balance: 5 } });
+    const signer = newSigner();
+    const hers = {
+      ...ada,
+      signer,
+      token: mintToken(gate.key, [`actor = ${actor}`, inOneHour(), `holder = ${signer.publicKey}`]),
+    };
+    expect(await call(hers, actor, "deposit", { amount: 5 }, key)).toMatchObject({ result: { balance: 10 } });
   });
 
   it("is serialised with all others on its actor", async () => {
@@ -191,6 +207,16 @@ describe("a token", () => {
       ).toBe("unknown_caveat");
   });
 
+  it("with more protocols than a gate compiles for one token is refused", async () => {
+    const actor = freshAccount();
+    const ada = party(gate, actor);
+    const protocols = Array.from({ length: PROTOCOL_CAVEATS_MAX - 1 }, (_, i) => `protocol = open ; m${i}*`);
+    const most = { ...ada, token: narrow(ada.token, ...protocols) };
+    const tooMany = { ...ada, token: narrow(most.token, "protocol = open") };
+    expect(codeOf(await call(tooMany, actor, "open", { owner: "Ada" }))).toBe("unknown_caveat");
+    expect(codeOf(await call(most, actor, "open", { owner: "Ada" }))).toBe("200");
+  });
+
   it("without the caveats that this tenant requires opens nothing", async () => {
     const actor = freshAccount();
     const ada = party(gate, actor);
@@ -229,7 +255,6 @@ describe("a signed request", () => {
     const request = signed(ada, actor, "open", { owner: "Ada" });
     const other = signed(ada, actor, "open", { owner: "Eve" });
     const changed = {
-      body: [{ ...request, body: other.body }, "malformed_request"],
       "body and digest": [
         {
           ...request,
@@ -255,6 +280,8 @@ describe("a signed request", () => {
     for (const [part, [tampered, code]] of Object.entries(changed))
       expect(codeOf(await send(tampered, fetch)), part).toBe(code);
     expect(codeOf(await send(request, fetch))).toBe("200");
+    const another = signed(ada, actor, "close");
+    expect(codeOf(await send({ ...another, body: other.body }, fetch))).toBe("malformed_request");
   });
 
   it("must be signed, and by a clock near ours", async () => {
