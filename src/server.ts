@@ -110,10 +110,11 @@ class GatewayNode implements Server {
       return log;
     }
     this.#log = log;
-    const loopback = ["127.0.0.1", "localhost", "[::1]", new URL(this.url).hostname].map(
-      (host) => `${host}:${port}`,
+    // By way of a URL, as a request's host is read: port 80 is not written.
+    const own = ["127.0.0.1", "localhost", "[::1]", new URL(this.url).hostname].map(
+      (host) => new URL(`http://${host}:${port}`).host,
     );
-    this.#app = this.#createApp(actors, log, new Set([...this.#options.authorities, ...loopback]));
+    this.#app = this.#createApp(actors, log, new Set([...this.#options.authorities, ...own]));
     void this.#followTenants();
     return undefined;
   }

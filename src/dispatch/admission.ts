@@ -125,8 +125,7 @@ function validate(bytes: Uint8Array<ArrayBuffer>, what: string): AdmissionProble
 /** Only a compilation says why. It fails where the validation did, before any code is generated. */
 function whyInvalid(bytes: Uint8Array<ArrayBuffer>): string {
   try {
-    // oxlint-disable-next-line no-new
-    new WebAssembly.Module(bytes);
+    void new WebAssembly.Module(bytes);
   } catch (error) {
     if (error instanceof Error) return error.message.replace(/^WebAssembly\.Module\(\): /, "");
   }

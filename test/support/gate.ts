@@ -44,9 +44,12 @@ export interface TestGate {
   end(): Promise<void>;
 }
 
-export async function startGate(directory = mkdtempSync(join(tmpdir(), "postern-test-"))): Promise<TestGate> {
+export async function startGate(
+  directory = mkdtempSync(join(tmpdir(), "postern-test-")),
+  policies = "policies",
+): Promise<TestGate> {
   const store = sqliteStore(directory);
-  const folder = readPolicyFolder("policies");
+  const folder = readPolicyFolder(policies, "wasm");
   if (folder instanceof UsageProblem || !folder.ok) throw new Error(JSON.stringify(folder));
   must(await publishAll(folder.tenants, { store, master: MASTER, url: "" }, random));
   const key = activeKey(must(await readKeyring(store, "demo", MASTER)));
