@@ -66,6 +66,8 @@ export interface RefusalFacts {
   readonly retry_after_ms?: number;
   /** RFC 6901 JSON pointer to the value that broke the schema. */
   readonly path?: string;
+  /** Beside `not_leader`, between nodes only: who leads. */
+  readonly leader?: { readonly session: string; readonly url: string; readonly epoch: number };
   /** The handler's own error code, beside `handler_error`. */
   readonly handler_code?: string;
 }

@@ -94,15 +94,27 @@ export const CALLS_IN_FLIGHT_MAX = 10_000;
 export const STORE_READS_AT_ONCE = 16;
 /** Times one conditional put is sent, each after reading back, before its outcome is left unknown. */
 export const PUT_ATTEMPTS_MAX = 4;
-/** Times a shard is tried to be taken while other nodes take it too. */
-export const CLAIM_ATTEMPTS_MAX = 16;
 /** One group commit: what is written in one store round trip. */
 export const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
 export const COMMIT_ENTRIES_MAX = 4096;
+/** Group commits in flight at once. Part of the format: a seal leaves so many slots void behind a deposed writer. */
+export const COMMIT_WINDOW_MAX = 4;
+/** A commit that calls have shared waits for more of them while they keep coming: it looks so often in the time that one
+ * commit takes, and waits no longer than two of them take, or this. */
+export const COMMIT_GATHER_SLICES = 8;
+export const COMMIT_GATHER_MS_MAX = 250;
 /** One part of a checkpoint: parts keep single objects small enough to read and write in one go. */
 export const CHECKPOINT_PART_BYTES = 8 * 1024 * 1024;
-/** A checkpoint is written once the log past the last one is this long, and longer than that checkpoint. */
+/** A checkpoint is written once the log past the last one weighs this much, and more than that checkpoint. */
 export const CHECKPOINT_LOG_BYTES_MIN = 4 * 1024 * 1024;
+/** What a slot weighs beside its bytes: recovery reads slots one by one, and 512 of them take a bucket a second. */
+export const CHECKPOINT_SLOT_BYTES = 8 * 1024;
+/** A shard that moves is given a checkpoint where its successor would read more slots than this: one read-ahead. */
+export const CHECKPOINT_HANDOVER_SLOTS = 16;
+/** One page of records, on average: what a call of an actor that is not in memory reads, and what a change rewrites. */
+export const PAGE_BYTES = 128 * 1024;
+/** Pages of one shard: 512 MiB of records, and a manifest of half a megabyte. */
+export const PAGES_MAX = 4096;
 /** Writers that race for one key in the probe of a store, and rounds: a check that is not atomic lets two pass. */
 export const PROBE_RACERS = 8;
 export const PROBE_ROUNDS = 3;
@@ -127,6 +139,33 @@ export const S3_ANSWER_BYTES_MAX = 64 * 1024;
 export const S3_LIST_PAGE_BYTES_MAX = 8 * 1024 * 1024;
 /** Keys under one prefix, held in memory at once: 100 MB. Logs are swept; what stays is a seal for each start. */
 export const S3_LIST_KEYS_MAX = 1_000_000;
+
+// ── Cluster ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Shards of a new store. Each is one writer; a node opens that many in a second, and a cluster has fewer nodes. */
+export const SHARDS_DEFAULT = 64;
+/** Three digits in a key; each shard costs a seal at each change of its owner. */
+export const SHARDS_MAX = 1000;
+/** How long a node may be silent before others take over its shards. */
+export const LEASE_TTL_MS = 10_000;
+export const LEASE_TTL_MS_MIN = 500;
+export const LEASE_TTL_MS_MAX = 300_000;
+/** Renewals in one TTL: two may fail. */
+export const LEASE_RENEWALS = 3;
+/** For how much of the TTL its holder relies on a lease: the rest is for clocks that run up to 10 % too fast or slow. */
+export const LEASE_VALID_SHARE = 0.8;
+/** Looks at the others' leases in one TTL: what a takeover comes late by. At 10 s and three nodes $8 of GETs a month. */
+export const WATCH_INTERVALS = 40;
+/** A node owns at most its share of the shards times this: more slack moves fewer shards when nodes come and go. */
+export const PLACEMENT_SLACK = 1.25;
+/** Answers of the placement that are kept: who lives, with and without who is new or does not answer. */
+export const ASSIGNMENTS_KEPT = 16;
+/** Shards that one node hands over at once, to a node that has joined: each stalls for some round trips. */
+export const MOVES_AT_ONCE = 4;
+/** Shards that one node opens or closes at once: enough to hide a bucket's latency. */
+export const SHARDS_OPENED_AT_ONCE = 16;
+/** After a shard could not be opened, it is left alone for so long. */
+export const SHARD_RETRY_MS = 1_000;
 
 // ── Sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,56 +1,41 @@
 /**
- * The fenced log of one shard: write-once slots `log/{shard}/{seq}`, group commits, checkpoints.
+ * The fenced log of one shard: write-once slots `log/{shard}/{seq}`, group commits, several in flight.
  *
- * `append` resolves when the entry is durable, in the order of the calls. A slot that somebody else has written,
- * or an outcome that stays unknown, ends this log for good: the node steps down, and recovery decides (law 6).
+ * `append` resolves when the entry is durable, in the order of the calls: what stands in a slot counts only when every
+ * slot before it is durable, too. A slot that somebody else has written, or an outcome that stays unknown, ends this
+ * log for good: the node steps down, and recovery decides (law 6).
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import {
-  CHECKPOINT_LOG_BYTES_MIN,
-  CHECKPOINT_PART_BYTES,
-  COMMIT_BYTES_MAX,
-  COMMIT_ENTRIES_MAX,
-} from "../limits.ts";
+import { COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
-import { settledPut } from "../store/settle.ts";
-import {
-  checkpointKey,
-  checkpointPrefix,
-  decodeObject,
-  encodeObject,
-  type Header,
-  logKey,
-  logPrefix,
-} from "./format.ts";
-import { claim, type Owned, update } from "./ownership.ts";
-import { type Recovered, recover, type Sink } from "./recovery.ts";
+import { type Settled, settledPut } from "../store/settle.ts";
+import { Checkpoints } from "./checkpoint.ts";
+import type { Clock } from "./clock.ts";
+import { encodeObject, logKey } from "./format.ts";
+import { Gathering } from "./gathering.ts";
+import { claim, deposed, isSameReign, type Owned, readOwnership, update } from "./ownership.ts";
+import type { Records } from "./records.ts";
+import { recover } from "./recovery.ts";
+import { Retention } from "./retention.ts";
 
 export interface LogOptions {
   readonly store: Store;
   readonly shard: number;
   /** Names this process in what it writes. */
   readonly session: string;
+  readonly clock: Clock;
   /** A fresh unique text at each call. */
   readonly nonce: () => string;
   /** Lets other work run before a commit is cut, so that calls gather in it. */
   readonly breathe: () => Promise<void>;
-  /** Called once, when this node must no longer write. */
+  /** Group commits in flight at once, up to `COMMIT_WINDOW_MAX`. */
+  readonly window: number;
+  /** Whether no other node can have taken over, as far as clocks can tell; where not, the store is asked. */
+  readonly leaseIsValid: () => boolean;
+  /** Called once, when this node must no longer write, unless it has handed the shard over itself. */
   readonly onStepDown: (why: Refusal) => void;
-  /** How long the log grows before a checkpoint. Default: `CHECKPOINT_LOG_BYTES_MIN`. */
+  /** How much the log grows before a checkpoint. Default: `CHECKPOINT_LOG_BYTES_MIN`. */
   readonly checkpointLogBytesMin?: number;
-}
-
-/** All that the log's entries amount to, so that the entries can go. */
-export interface Snapshot {
-  /** Lines of JSON, taken in one step: they hold exactly what has been appended so far. */
-  lines(): Iterable<string>;
-}
-
-/** A snapshot that was taken while entries that it holds were still waiting to be written. */
-interface Taken {
-  readonly lines: readonly string[];
-  /** How many of the first entries in the queue it holds. */
-  queued: number;
 }
 
 interface Pending {
@@ -58,52 +43,81 @@ interface Pending {
   readonly settle: (refusal: Refusal | undefined) => void;
 }
 
-/** Takes the shard, recovers its history into the sink, and opens the log for appending. */
-export async function openLog(options: LogOptions, sink: Sink & Snapshot): Promise<ShardLog | Refusal> {
+/** A group commit on its way. */
+interface Flight {
+  readonly seq: number;
+  readonly group: readonly Pending[];
+  outcome: Settled | undefined;
+  /** Resolves when the outcome is there. */
+  landed: Promise<void>;
+}
+
+type Failed = Exclude<Settled, { readonly outcome: "won" }>;
+
+/**
+ * Takes the shard as it was found, recovers its history into the records, and opens the log for appending.
+ * Refusals: `not_leader`, `store_unavailable`.
+ */
+export async function openLog(
+  options: LogOptions,
+  found: Owned | undefined,
+  records: Records,
+): Promise<ShardLog | Refusal> {
   const { store, shard, session, nonce } = options;
-  const owned = await claim(store, shard, session, nonce);
+  const owned = await claim(store, shard, found, session, nonce());
   if (isRefusal(owned)) return owned;
-  const recovered = await recover(store, shard, owned, nonce, sink);
+  const checkpoints = new Checkpoints(store, shard);
+  const recovered = await recover(store, shard, owned, nonce, checkpoints, records);
   if (isRefusal(recovered)) return recovered;
-  return new ShardLog(options, sink, owned, recovered);
+  return new ShardLog(options, owned, new Retention(options, records, owned, checkpoints, recovered));
 }
 
 export class ShardLog {
   readonly #options: LogOptions;
-  readonly #snapshot: Snapshot;
-  #owned: Owned;
-  #seq: number;
+  readonly #retention: Retention;
+  readonly #reign: Owned;
+  readonly #gathering: Gathering;
+  /** Every slot up to here is durable or void. */
+  #durable: number;
   #queue: Pending[] = [];
-  #committing: Promise<void> | undefined;
+  #flights: Flight[] = [];
+  #pumping: Promise<void> | undefined;
   #lastAppended: Promise<Refusal | undefined> = Promise.resolve(undefined);
-  /** A checkpoint being written, or a sweep. */
-  #checkpointing: Promise<void> | undefined;
   #ended: Refusal | undefined;
-  #logBytes: number;
-  #checkpointBytes: number;
-  /** Data slots up to here have been deleted. */
-  #collected: number;
 
-  constructor(options: LogOptions, snapshot: Snapshot, owned: Owned, recovered: Recovered) {
+  constructor(options: LogOptions, owned: Owned, retention: Retention) {
     this.#options = options;
-    this.#snapshot = snapshot;
-    this.#owned = owned;
-    this.#seq = recovered.sealed;
-    this.#logBytes = recovered.logBytes;
-    this.#checkpointBytes = recovered.checkpointBytes;
-    this.#collected = owned.ownership.collected;
-    // An earlier owner may not have finished its sweep. Serving need not wait for it.
-    this.#inBackground(this.#sweep());
+    this.#reign = owned;
+    this.#retention = retention;
+    this.#gathering = new Gathering(options.clock, options.breathe);
+    this.#durable = retention.resume - 1;
+    retention.begin((why) => this.#stepDown(why));
   }
 
-  /** The last slot that is known to be written. */
+  get epoch(): number {
+    return this.#reign.ownership.epoch;
+  }
+
+  /** The last slot that is known to be durable. */
   get seq(): number {
-    return this.#seq;
+    return this.#durable;
   }
 
   /** Why this log takes no more entries, where it does not. */
   get ended(): Refusal | undefined {
     return this.#ended;
+  }
+
+  /** The last slot of the last checkpoint. */
+  get checkpointed(): number {
+    return this.#retention.checkpointed;
+  }
+
+  /** The lines of a record in the last checkpoint. */
+  async record(key: string): Promise<readonly string[] | Refusal> {
+    const lines = await this.#retention.record(key);
+    // A page that is gone may have been replaced by a newer owner.
+    return isRefusal(lines) ? ((await this.#stillMine()) ?? lines) : lines;
   }
 
   /**
@@ -115,7 +129,7 @@ export class ShardLog {
     if (this.#ended !== undefined) return Promise.resolve(this.#ended);
     this.#lastAppended = new Promise((settle) => {
       this.#queue.push({ entry, settle });
-      this.#committing ??= this.#commitAll();
+      this.#pumping ??= this.#pump();
     });
     return this.#lastAppended;
   }
@@ -125,59 +139,85 @@ export class ShardLog {
     return (await this.#lastAppended) ?? this.#ended;
   }
 
-  /** Resolves when all that was appended is settled and no checkpoint is being written. */
-  async idle(): Promise<void> {
-    while (this.#committing !== undefined || this.#checkpointing !== undefined)
-      await (this.#committing ?? this.#checkpointing);
+  /** Resolves when it is certain that no other node leads: what was seen here until now was the truth. */
+  async confirm(): Promise<Refusal | undefined> {
+    if (this.#ended !== undefined) return this.#ended;
+    return this.#options.leaseIsValid() ? undefined : this.#stillMine();
   }
 
-  async #commitAll(): Promise<void> {
-    let taken: Taken | undefined;
+  /** Resolves when all that was appended is settled and no checkpoint is being written. */
+  async idle(): Promise<void> {
+    await this.#quiet();
+    await this.#retention.idle();
+  }
+
+  /** Writes a checkpoint now where it spares a successor some reading. */
+  async checkpoint(): Promise<void> {
+    if (this.#ended !== undefined || !this.#retention.isWorthwhile) return;
+    await this.#retention.idle();
+    this.#retention.take(this.#flights.at(-1)?.seq ?? this.#durable, this.#queue.length);
+    this.#retention.durable(this.#durable);
+    await this.idle();
+  }
+
+  /**
+   * Gives the shard up: nothing is taken from now on, and when all that was taken is durable, nobody owns it.
+   * @returns why not, where it is not certain; the log is ended in any case.
+   */
+  async handOver(): Promise<Refusal | undefined> {
+    if (this.#ended !== undefined) return this.#ended;
+    const { store, shard, nonce } = this.#options;
+    this.#ended = refuse("not_leader", `shard ${shard} is being handed over`);
+    await this.idle();
+    const released = await update(store, shard, this.#retention.owned, { session: null, nonce: nonce() });
+    return isRefusal(released) ? released : undefined;
+  }
+
+  // ── Commits ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #quiet(): Promise<void> {
+    while (this.#pumping !== undefined) await this.#pumping;
+    await this.#lastAppended;
+  }
+
+  /** Sends what waits, group by group. What was queued before a hand-over is still sent. */
+  async #pump(): Promise<void> {
     while (this.#queue.length > 0) {
-      await this.#options.breathe();
-      // A checkpoint may have found meanwhile that I am deposed: all that waited has been answered.
-      if (this.#ended !== undefined) break;
-      const group = this.#cut(taken?.queued);
-      const body = encodeObject(
-        this.#header("entries"),
-        group.map(({ entry }) => entry),
-      );
-      // The snapshot holds all that waits, too: under load the queue is never empty. Its slot is that of the last
-      // entry in it, so no group may reach over that entry.
-      if (taken !== undefined) taken.queued -= group.length;
-      else if (this.#checkpointIsDue())
-        taken = { lines: [...this.#snapshot.lines()], queued: this.#queue.length };
-      const { store, shard } = this.#options;
-      const put = await settledPut(store, logKey(shard, this.#seq + 1), body, { ifNoneMatch: "*" });
-      if (put.outcome !== "won") {
-        this.#stepDown(group, put.outcome === "lost" ? undefined : put.reason);
-        break;
-      }
-      this.#seq++;
-      this.#logBytes += body.length;
-      for (const { settle } of group) settle(undefined);
-      if (taken?.queued === 0) {
-        this.#inBackground(this.#checkpoint(taken.lines, this.#seq));
-        taken = undefined;
+      const front = this.#flights[0];
+      if (front !== undefined && this.#flights.length >= this.#options.window) await front.landed;
+      else {
+        await this.#gathering.wait(() => this.#queue.length);
+        if (this.#queue.length > 0) this.#send();
       }
     }
     // In the same step that found the queue empty: whoever appends next must start anew.
-    this.#committing = undefined;
+    this.#pumping = undefined;
   }
 
-  #inBackground(work: Promise<void>): void {
-    this.#checkpointing = work.finally(() => {
-      this.#checkpointing = undefined;
+  #send(): void {
+    const { store, shard, session, nonce } = this.#options;
+    const seq = (this.#flights.at(-1)?.seq ?? this.#durable) + 1;
+    const group = this.#cut(this.#retention.groupMax);
+    const entries = group.map(({ entry }) => entry);
+    const body = encodeObject(
+      { kind: "entries", epoch: this.epoch, session, nonce: nonce(), durable: this.#durable },
+      entries,
+    );
+    this.#retention.sent(seq, body.length, group.length, this.#queue.length);
+    const ended = this.#gathering.sent(group.length);
+    const put = settledPut(store, logKey(shard, seq), body, { ifNoneMatch: "*" });
+    const flight: Flight = { seq, group, outcome: undefined, landed: Promise.resolve() };
+    flight.landed = put.then((outcome) => {
+      ended();
+      flight.outcome = outcome;
+      if (outcome.outcome !== "won") this.#stepDown(this.#reasonOf(outcome));
+      return this.#land();
     });
-  }
-
-  #header(kind: Header["kind"]): Header {
-    const { session, nonce } = this.#options;
-    return { epoch: this.#owned.ownership.epoch, session, nonce: nonce(), kind };
+    this.#flights.push(flight);
   }
 
   /** As many waiting entries as one object may hold, and no more than `most`. */
-  #cut(most = COMMIT_ENTRIES_MAX): Pending[] {
+  #cut(most: number): Pending[] {
     let bytes = 0;
     let count = 0;
     for (const { entry } of this.#queue) {
@@ -188,103 +228,53 @@ export class ShardLog {
     return this.#queue.splice(0, count);
   }
 
-  #stepDown(group: readonly Pending[], unclear: string | undefined): void {
-    const { shard, onStepDown } = this.#options;
-    const fenced = refuse("not_leader", `another node has taken shard ${shard}`);
-    const why =
-      unclear === undefined ? fenced : refuse("store_unavailable", `the log cannot be written: ${unclear}`);
+  /** Acknowledges the durable prefix. The first slot that was not won ends it, and all behind it. */
+  #land(): void {
+    for (let front = this.#flights[0]; front?.outcome !== undefined; front = this.#flights[0]) {
+      if (front.outcome.outcome !== "won") {
+        this.#fail(front.outcome);
+        return;
+      }
+      this.#flights.shift();
+      this.#durable = front.seq;
+      for (const { settle } of front.group) settle(undefined);
+      this.#retention.durable(front.seq);
+    }
+  }
+
+  /** Behind a slot of somebody else all is void. Behind one that may be mine all may count. */
+  #fail(outcome: Failed): void {
     const unknown = refuse(
       "outcome_unknown",
       "the store did not say whether the call was recorded; ask again",
     );
+    const answer = outcome.outcome === "unknown" ? unknown : this.#reasonOf(outcome);
+    for (const { group } of this.#flights.splice(0)) for (const { settle } of group) settle(answer);
+  }
+
+  #reasonOf(outcome: Failed): Refusal {
+    return outcome.outcome === "unknown"
+      ? refuse("store_unavailable", `the log cannot be written: ${outcome.reason}`)
+      : deposed(this.#options.shard);
+  }
+
+  // ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Nothing more is taken. What is in flight is answered when its slot is. */
+  #stepDown(why: Refusal): void {
     const first = this.#ended === undefined;
     this.#ended ??= why;
-    for (const { settle } of group) settle(unclear === undefined ? fenced : unknown);
     for (const { settle } of this.#queue.splice(0)) settle(why);
-    if (first) onStepDown(why);
+    this.#retention.end();
+    if (first) this.#options.onStepDown(why);
   }
 
-  /** Checkpoints cost as much as they are large, so the log must have grown past the last one. */
-  #checkpointIsDue(): boolean {
-    const { checkpointLogBytesMin = CHECKPOINT_LOG_BYTES_MIN } = this.#options;
-    const due = this.#logBytes > Math.max(checkpointLogBytesMin, this.#checkpointBytes);
-    return due && this.#checkpointing === undefined;
-  }
-
-  async #checkpoint(lines: readonly string[], seq: number): Promise<void> {
-    this.#logBytes = 0;
-    const written = await this.#writeCheckpoint(lines, seq);
-    if (isRefusal(written)) {
-      // Without a checkpoint the log only stays longer; but a lost ownership means that I am deposed.
-      if (written.code === "not_leader") this.#stepDown([], undefined);
-      return;
-    }
-    this.#checkpointBytes = written;
-    await this.#sweep();
-  }
-
-  async #writeCheckpoint(lines: readonly string[], seq: number): Promise<number | Refusal> {
-    const { store, shard, nonce } = this.#options;
-    let bytes = 0;
-    let part = 0;
-    for (const partLines of splitBySize(lines)) {
-      const body = encodeObject(this.#header("checkpoint"), partLines);
-      const put = await settledPut(store, checkpointKey(shard, seq, part++), body, { ifNoneMatch: "*" });
-      if (put.outcome !== "won")
-        return refuse("store_unavailable", "a part of the checkpoint was not written");
-      bytes += body.length;
-    }
-    const before = this.#owned.ownership;
-    const checkpoint = { seq, parts: part };
-    const after = { ...before, nonce: nonce(), checkpoint, collected: this.#collected };
-    const owned = await update(store, shard, this.#owned, after);
-    if (isRefusal(owned)) return owned;
-    this.#owned = owned;
-    return bytes;
-  }
-
-  /** Deletes data slots and parts that the checkpoint has made needless. Seals stay for ever. */
-  async #sweep(): Promise<void> {
+  async #stillMine(): Promise<Refusal | undefined> {
     const { store, shard } = this.#options;
-    const { checkpoint } = this.#owned.ownership;
-    if (checkpoint === null) return;
-    const slots = await store.list(logPrefix(shard));
-    const parts = await store.list(checkpointPrefix(shard));
-    if (isRefusal(slots) || isRefusal(parts)) return;
-    const [from, to] = [logKey(shard, this.#collected), logKey(shard, checkpoint.seq)];
-    let complete = true;
-    for (const key of slots) {
-      if (key > from && key <= to && !(await this.#collect(key))) complete = false;
-    }
-    // What could not be deleted now is met again by the next sweep.
-    if (complete) this.#collected = checkpoint.seq;
-    for (const key of parts) {
-      if (key < checkpointKey(shard, checkpoint.seq, 0)) await store.delete(key);
-    }
+    const now = await readOwnership(store, shard);
+    if (isRefusal(now)) return now;
+    if (isSameReign(now, this.#reign)) return this.#ended;
+    if (this.#ended === undefined) this.#stepDown(deposed(shard));
+    return this.#ended;
   }
-
-  /** @returns whether the slot is done with. What cannot be read may be a seal: it stays. */
-  async #collect(key: string): Promise<boolean> {
-    const { store } = this.#options;
-    const found = await store.get(key);
-    if (found === undefined || isRefusal(found)) return found === undefined;
-    const decoded = decodeObject(found.body);
-    if (typeof decoded === "string" || decoded.header.kind === "seal") return true;
-    return (await store.delete(key)) === "done";
-  }
-}
-
-function* splitBySize(lines: readonly string[]): Iterable<string[]> {
-  let part: string[] = [];
-  let bytes = 0;
-  for (const line of lines) {
-    if (bytes > 0 && bytes + line.length > CHECKPOINT_PART_BYTES) {
-      yield part;
-      part = [];
-      bytes = 0;
-    }
-    part.push(line);
-    bytes += line.length;
-  }
-  if (part.length > 0) yield part;
 }

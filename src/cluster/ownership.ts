@@ -1,11 +1,11 @@
 /**
  * Who may write a shard's log: the object `own/{shard}`, changed only under If-Match and never deleted.
  *
- * Taking the ownership raises the epoch. The object also says where recovery begins: the checkpoint.
+ * Taking the ownership raises the epoch; giving it up leaves the epoch and names nobody. The object also says where
+ * recovery begins: the checkpoint.
  */
 import { fromUtf8, utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { CLAIM_ATTEMPTS_MAX } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
 import { logPrefix, ownKey } from "./format.ts";
@@ -13,12 +13,14 @@ import { logPrefix, ownKey } from "./format.ts";
 export interface Checkpoint {
   /** The last log slot that the checkpoint contains. */
   readonly seq: number;
-  readonly parts: number;
+  /** Names its manifest. */
+  readonly id: string;
 }
 
 export interface Ownership {
   readonly epoch: number;
-  readonly session: string;
+  /** `null` where the last owner has handed the shard over. */
+  readonly session: string | null;
   /** Makes the bytes unique, so that reading back tells whose write won. */
   readonly nonce: string;
   readonly checkpoint: Checkpoint | null;
@@ -31,46 +33,59 @@ export interface Owned {
   readonly etag: string;
 }
 
-/** Takes the shard from whoever owns it. */
+/**
+ * Takes the shard as it was found.
+ * @param found what `readOwnership` answered: whoever changed it since wins
+ */
 export async function claim(
   store: Store,
   shard: number,
+  found: Owned | undefined,
   session: string,
-  nonce: () => string,
+  nonce: string,
 ): Promise<Owned | Refusal> {
-  for (let attempt = 0; attempt < CLAIM_ATTEMPTS_MAX; attempt++) {
-    const found = await readOwnership(store, shard);
-    if (isRefusal(found)) return found;
-    const lost = found === undefined ? await refuseLost(store, shard) : undefined;
-    if (lost !== undefined) return lost;
-    const before = found?.ownership ?? { epoch: 0, checkpoint: null, collected: 0 };
-    const ownership: Ownership = { ...before, epoch: before.epoch + 1, session, nonce: nonce() };
-    const written = await write(store, shard, ownership, found?.etag);
-    if (isRefusal(written)) return written;
-    if (written !== "lost") return written;
-  }
-  return refuse("store_unavailable", `shard ${shard} is being taken by other nodes all the time`);
+  const lost = found === undefined ? await refuseLost(store, shard) : undefined;
+  if (lost !== undefined) return lost;
+  const before = found?.ownership ?? { epoch: 0, checkpoint: null, collected: 0 };
+  return write(store, shard, { ...before, epoch: before.epoch + 1, session, nonce }, found?.etag);
 }
 
 /** Changes the owner's own record. @returns `not_leader` where another node has taken the shard meanwhile. */
-export async function update(
+export function update(
   store: Store,
   shard: number,
   owned: Owned,
-  ownership: Ownership,
+  changes: Partial<Ownership> & { readonly nonce: string },
 ): Promise<Owned | Refusal> {
-  const written = await write(store, shard, ownership, owned.etag);
-  return written === "lost" ? refuse("not_leader", `another node has taken shard ${shard}`) : written;
+  return write(store, shard, { ...owned.ownership, ...changes }, owned.etag);
 }
 
+/** Refusal: `store_unavailable`. */
 export async function readOwnership(store: Store, shard: number): Promise<Owned | undefined | Refusal> {
   const found = await store.get(ownKey(shard));
   if (found === undefined || isRefusal(found)) return found;
+  const ownership = parseOwnership(found.body);
+  if (ownership === undefined) return refuse("store_unavailable", `the object ${ownKey(shard)} is damaged`);
+  return { ownership, etag: found.etag };
+}
+
+export function parseOwnership(body: Uint8Array): Ownership | undefined {
   try {
-    return { ownership: JSON.parse(fromUtf8(found.body) ?? "") as Ownership, etag: found.etag };
+    const ownership = JSON.parse(fromUtf8(body) ?? "") as Ownership;
+    return Number.isSafeInteger(ownership.epoch) ? ownership : undefined;
   } catch {
-    return refuse("store_unavailable", `the object ${ownKey(shard)} is damaged`);
+    return undefined;
   }
+}
+
+/** Whether the record still speaks of the same reign. A reign changes its own record with each checkpoint. */
+export function isSameReign(now: Owned | undefined, mine: Owned): boolean {
+  const { epoch, session } = mine.ownership;
+  return now?.ownership.epoch === epoch && now.ownership.session === session;
+}
+
+export function deposed(shard: number): Refusal {
+  return refuse("not_leader", `another node has taken shard ${shard}`);
 }
 
 /** A shard without a record is new, unless it has a log: that must not begin again from nothing (law 1). */
@@ -78,9 +93,9 @@ async function refuseLost(store: Store, shard: number): Promise<Refusal | undefi
   const slots = await store.list(logPrefix(shard));
   if (isRefusal(slots)) return slots;
   if (slots.length === 0) return undefined;
-  // Another node may have begun the shard just now. Then the record is there, and the claim finds it.
+  // Another node may have begun the shard just now. Then the record is there.
   const again = await readOwnership(store, shard);
-  if (again !== undefined) return isRefusal(again) ? again : undefined;
+  if (again !== undefined) return isRefusal(again) ? again : deposed(shard);
   return refuse("store_unavailable", `the object ${ownKey(shard)} is missing`);
 }
 
@@ -89,10 +104,10 @@ async function write(
   shard: number,
   ownership: Ownership,
   etag: string | undefined,
-): Promise<Owned | "lost" | Refusal> {
+): Promise<Owned | Refusal> {
   const condition = etag === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: etag };
   const put = await settledPut(store, ownKey(shard), utf8(JSON.stringify(ownership)), condition);
   if (put.outcome === "won") return { ownership, etag: put.etag };
-  if (put.outcome === "lost") return "lost";
+  if (put.outcome === "lost") return deposed(shard);
   return refuse("store_unavailable", `the store did not say whether shard ${shard} was taken: ${put.reason}`);
 }

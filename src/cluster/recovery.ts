@@ -1,131 +1,187 @@
 /**
  * Recovery: from the checkpoint over the log to a seal, after which no older writer can append.
  *
- * Every slot is read in order. The first free slot gets my seal, by If-None-Match: whoever still believes to own
- * the shard finds its next slot taken. Then the ownership is read again, because somebody newer may have come
- * while I read (law 6).
+ * Every slot is read in order. The first free slot gets my seal, by If-None-Match: whoever still believes to own the
+ * shard finds its next slot taken. Then the ownership is read again, because somebody newer may have come while I
+ * read (law 6).
+ *
+ * A deposed writer may have had a window of slots in flight, and some of those behind its first lost one may have been
+ * written, or will be. My seal names where my entries begin, beyond any such slot: what stands between is void.
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { COMMIT_WINDOW_MAX, STORE_READS_AT_ONCE } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
-import { checkpointKey, decodeObject, encodeObject, type LogObject, logKey, logPrefix } from "./format.ts";
-import { type Owned, readOwnership } from "./ownership.ts";
-
-/** Where recovered history goes, in order: the checkpoint's lines first, then each entry. */
-export interface Sink {
-  restore(line: string): void;
-  apply(entry: string): void;
-}
+import type { Checkpoints } from "./checkpoint.ts";
+import {
+  decodeSlot,
+  encodeObject,
+  type LogObject,
+  logKey,
+  logPrefix,
+  type SlotHeader,
+  slotOf,
+} from "./format.ts";
+import { deposed, type Owned, readOwnership } from "./ownership.ts";
+import type { Records } from "./records.ts";
 
 export interface Recovered {
-  /** The slot of my seal; the next entry goes behind it. */
-  readonly sealed: number;
-  /** Bytes of the entries after the checkpoint. */
+  /** The slot of my first entries. All before it is settled for ever. */
+  readonly resume: number;
+  /** Bytes and slots of the log after the checkpoint. */
   readonly logBytes: number;
-  readonly checkpointBytes: number;
+  readonly logSlots: number;
+  /** The slots among them that hold seals, mine included. */
+  readonly seals: readonly number[];
 }
 
-export async function recover(
+export function recover(
   store: Store,
   shard: number,
   owned: Owned,
   nonce: () => string,
-  sink: Sink,
+  checkpoints: Checkpoints,
+  records: Records,
 ): Promise<Recovered | Refusal> {
-  const { epoch, session, checkpoint } = owned.ownership;
-  const checkpointBytes = await restore(store, shard, owned, sink);
-  if (isRefusal(checkpointBytes)) return checkpointBytes;
+  return new Recovery(store, shard, owned, nonce).run(checkpoints, records);
+}
 
-  let logBytes = 0;
-  let epochSeen = 0;
-  for (let seq = (checkpoint?.seq ?? 0) + 1; ; seq++) {
-    const found = await readObject(store, logKey(shard, seq));
-    if (isRefusal(found)) return found;
-    if (found === undefined) {
-      const hole = await refuseHole(store, shard, owned, seq);
-      if (hole !== undefined) return hole;
-      const seal = encodeObject({ epoch, session, nonce: nonce(), kind: "seal" }, []);
-      const put = await settledPut(store, logKey(shard, seq), seal, { ifNoneMatch: "*" });
-      if (put.outcome === "unknown")
-        return refuse("store_unavailable", `the seal of shard ${shard}: ${put.reason}`);
-      if (put.outcome === "won") {
-        const confirmed = await confirm(store, shard, owned, seq);
-        return confirmed ?? { sealed: seq, logBytes, checkpointBytes };
-      }
-      seq--; // somebody wrote there: read it
-      continue;
+type Slot = LogObject<SlotHeader> & { readonly bytes: number };
+
+class Recovery {
+  readonly #store: Store;
+  readonly #shard: number;
+  readonly #owned: Owned;
+  readonly #nonce: () => string;
+  /** Slots that a list has shown and that are being read ahead. */
+  readonly #ahead = new Map<number, Promise<Slot | undefined | Refusal>>();
+  #listed: readonly number[] = [];
+  #logBytes = 0;
+  #logSlots = 0;
+  readonly #seals: number[] = [];
+
+  constructor(store: Store, shard: number, owned: Owned, nonce: () => string) {
+    this.#store = store;
+    this.#shard = shard;
+    this.#owned = owned;
+    this.#nonce = nonce;
+  }
+
+  async run(checkpoints: Checkpoints, records: Records): Promise<Recovered | Refusal> {
+    const { epoch, checkpoint } = this.#owned.ownership;
+    /** The reign whose entries count here. */
+    let reign = 0;
+    if (checkpoint !== null) {
+      const opened = await checkpoints.open(checkpoint);
+      if (isRefusal(opened)) return opened;
+      for (const line of opened.common) records.restore(line);
+      reign = opened.epoch;
     }
-    const { header, entries, bytes } = found;
-    if (header.epoch > epoch) return refuse("not_leader", `a newer node writes the log of shard ${shard}`);
-    // An entry of an epoch lower than one already seen was written by a deposed node: void.
-    if (header.epoch < epochSeen) continue;
-    epochSeen = header.epoch;
-    logBytes += bytes;
-    for (const entry of entries) sink.apply(entry);
+    const listed = await this.#list();
+    if (isRefusal(listed)) return listed;
+    for (let seq = (checkpoint?.seq ?? 0) + 1; ; ) {
+      const slot = (await this.#slot(seq)) ?? (await this.#seal(seq));
+      if (isRefusal(slot)) return slot;
+      const { header, lines, bytes } = slot;
+      if (header.epoch > epoch) return deposed(this.#shard);
+      this.#logBytes += bytes;
+      this.#logSlots++;
+      if (header.kind === "seal") {
+        this.#seals.push(seq);
+        reign = header.epoch;
+        seq = header.resume;
+        if (reign === epoch) return (await this.#confirm(seq)) ?? this.#recovered(seq);
+        continue;
+      }
+      if (header.epoch > reign)
+        return refuse(
+          "store_unavailable",
+          `the seal before the object ${logKey(this.#shard, seq)} is missing`,
+        );
+      // Of an epoch that was over when it was written: void.
+      if (header.epoch === reign) for (const line of lines) records.apply(line);
+      seq++;
+    }
   }
-}
 
-async function restore(
-  store: Store,
-  shard: number,
-  { ownership }: Owned,
-  sink: Sink,
-): Promise<number | Refusal> {
-  const { seq, parts } = ownership.checkpoint ?? { seq: 0, parts: 0 };
-  let bytes = 0;
-  for (let part = 0; part < parts; part++) {
-    const key = checkpointKey(shard, seq, part);
-    const found = await readObject(store, key);
-    if (isRefusal(found)) return found;
-    if (found === undefined) return refuse("store_unavailable", `the object ${key} is missing`);
-    for (const line of found.entries) sink.restore(line);
-    bytes += found.bytes;
+  #recovered(resume: number): Recovered {
+    return { resume, logBytes: this.#logBytes, logSlots: this.#logSlots, seals: this.#seals };
   }
-  return bytes;
-}
 
-async function readObject(
-  store: Store,
-  key: string,
-): Promise<(LogObject & { readonly bytes: number }) | undefined | Refusal> {
-  const found = await store.get(key);
-  if (found === undefined || isRefusal(found)) return found;
-  const decoded = decodeObject(found.body);
-  if (typeof decoded === "string") return refuse("store_unavailable", `the object ${key} ${decoded}`);
-  return { ...decoded, bytes: found.body.length };
-}
+  /** Writes my seal into a slot that was free. @returns what stands in the slot now: my seal, or what came before it. */
+  async #seal(seq: number): Promise<Slot | Refusal> {
+    const hole = await this.#refuseHole(seq);
+    if (hole !== undefined) return hole;
+    const { epoch, session } = this.#owned.ownership;
+    const resume = seq + COMMIT_WINDOW_MAX;
+    const header: SlotHeader = { kind: "seal", epoch, session: session ?? "", nonce: this.#nonce(), resume };
+    const body = encodeObject(header, []);
+    const put = await settledPut(this.#store, logKey(this.#shard, seq), body, { ifNoneMatch: "*" });
+    if (put.outcome === "unknown")
+      return refuse("store_unavailable", `the seal of shard ${this.#shard}: ${put.reason}`);
+    if (put.outcome === "won") return { header, lines: [], bytes: body.length };
+    return (
+      (await this.#read(seq)) ?? refuse("store_unavailable", `the slot ${logKey(this.#shard, seq)} is gone`)
+    );
+  }
 
-/**
- * Slots are written one after the other. Where a later one is there and this one is not, it was lost: a seal here
- * would cut off the rest of the history.
- */
-async function refuseHole(
-  store: Store,
-  shard: number,
-  owned: Owned,
-  seq: number,
-): Promise<Refusal | undefined> {
-  const slots = await store.list(logPrefix(shard));
-  if (isRefusal(slots)) return slots;
-  const key = logKey(shard, seq);
-  if (!slots.some((slot) => slot > key)) return undefined;
-  // Its writer may have filled it since I looked; then the seal finds it taken.
-  const again = await store.get(key);
-  if (again !== undefined) return isRefusal(again) ? again : undefined;
-  // A newer owner may have collected it.
-  const deposed = await confirm(store, shard, owned, seq);
-  return deposed ?? refuse("store_unavailable", `the object ${key} is missing`);
-}
+  /**
+   * A free slot is the end of the log, or a loss. Behind the end only slots of the last writer's window may stand,
+   * and none that says that this one was durable. A seal over a loss would cut off the rest of the history.
+   */
+  async #refuseHole(seq: number): Promise<Refusal | undefined> {
+    const listed = await this.#list();
+    if (isRefusal(listed)) return listed;
+    for (const later of listed.filter((slot) => slot > seq)) {
+      const found = later < seq + COMMIT_WINDOW_MAX ? await this.#read(later) : "beyond";
+      if (isRefusal(found)) return found;
+      if (found === undefined) continue;
+      const lost = found === "beyond" || found.header.kind === "seal" || found.header.durable >= seq;
+      if (!lost) continue;
+      // Its writer may have filled it since I looked; then the seal finds it taken.
+      const again = await this.#read(seq);
+      if (again !== undefined) return isRefusal(again) ? again : undefined;
+      // A newer owner may have collected it.
+      const gone = refuse("store_unavailable", `the object ${logKey(this.#shard, seq)} is missing`);
+      return (await this.#confirm(seq)) ?? gone;
+    }
+    return undefined;
+  }
 
-/** My seal holds only if I still own the shard and no checkpoint has passed my seal. */
-async function confirm(
-  store: Store,
-  shard: number,
-  owned: Owned,
-  sealed: number,
-): Promise<Refusal | undefined> {
-  const now = await readOwnership(store, shard);
-  if (isRefusal(now)) return now;
-  const mine = now?.etag === owned.etag && (now.ownership.checkpoint?.seq ?? 0) < sealed;
-  return mine ? undefined : refuse("not_leader", `another node took shard ${shard} during recovery`);
+  /** My seal holds only if I still own the shard as I took it: with that checkpoint, which is below the seal. */
+  async #confirm(seq: number): Promise<Refusal | undefined> {
+    const now = await readOwnership(this.#store, this.#shard);
+    if (isRefusal(now)) return now;
+    const mine = now?.etag === this.#owned.etag && (now.ownership.checkpoint?.seq ?? 0) < seq;
+    return mine ? undefined : deposed(this.#shard);
+  }
+
+  async #list(): Promise<readonly number[] | Refusal> {
+    const keys = await this.#store.list(logPrefix(this.#shard));
+    if (isRefusal(keys)) return keys;
+    this.#listed = keys.map(slotOf).toSorted((a, b) => a - b);
+    return this.#listed;
+  }
+
+  /** Reads a slot, and begins to read those that follow: a long log must not cost a round trip for each slot. */
+  #slot(seq: number): Promise<Slot | undefined | Refusal> {
+    const begin = this.#ahead.size === 0 ? this.#listed.findIndex((listed) => listed >= seq) : -1;
+    if (begin >= 0)
+      for (const next of this.#listed.slice(begin, begin + STORE_READS_AT_ONCE))
+        this.#ahead.set(next, this.#read(next));
+    const known = this.#ahead.get(seq);
+    // What was read ahead as absent may have been written since; what stands in a slot stays.
+    this.#ahead.delete(seq);
+    for (const passed of this.#ahead.keys()) if (passed < seq) this.#ahead.delete(passed);
+    return known ?? this.#read(seq);
+  }
+
+  async #read(seq: number): Promise<Slot | undefined | Refusal> {
+    const key = logKey(this.#shard, seq);
+    const found = await this.#store.get(key);
+    if (found === undefined || isRefusal(found)) return found;
+    const decoded = decodeSlot(found.body);
+    if (typeof decoded === "string") return refuse("store_unavailable", `the object ${key} ${decoded}`);
+    return { ...decoded, bytes: found.body.length };
+  }
 }

@@ -1,0 +1,146 @@
+/**
+ * The shards that this node owns: taking one, giving one up, and what it knows of the others' owners.
+ *
+ * Taking and giving up are single-flight for each shard. A shard that cannot be opened stops alone: the others serve,
+ * and it is tried again after a while.
+ */
+import { isRefusal, type Refusal } from "../errors.ts";
+import { SHARD_RETRY_MS } from "../limits.ts";
+import { type LogOptions, openLog, type ShardLog } from "./log.ts";
+import { type Owned, readOwnership } from "./ownership.ts";
+import type { Records } from "./records.ts";
+
+export interface HoldingsOptions extends Omit<LogOptions, "shard" | "onStepDown"> {
+  /** A fresh history for a shard that is about to be recovered. */
+  readonly records: (shard: number) => Records;
+  /** The shard is mine and recovered. */
+  readonly opened: (shard: number, log: ShardLog, records: Records) => void;
+  /** It is mine no longer, or could not be opened. */
+  readonly closed: (shard: number, why: Refusal) => void;
+}
+
+/** Who owns a shard, as far as is known; nobody where it was handed over. */
+export interface Owner {
+  readonly session: string | null;
+  readonly epoch: number;
+}
+
+export class Holdings {
+  readonly #options: HoldingsOptions;
+  readonly #mine = new Map<number, ShardLog>();
+  readonly #busy = new Map<number, Promise<unknown>>();
+  readonly #failed = new Map<number, { readonly why: Refusal; readonly until_ms: number }>();
+  /** What reading `own/{shard}` or another node has told. */
+  readonly #told = new Map<number, Owner>();
+
+  constructor(options: HoldingsOptions) {
+    this.#options = options;
+  }
+
+  get(shard: number): ShardLog | undefined {
+    return this.#mine.get(shard);
+  }
+
+  get shards(): ReadonlyMap<number, ShardLog> {
+    return this.#mine;
+  }
+
+  /** While the shard is being taken or handed over: resolves when that is done. */
+  busy(shard: number): Promise<unknown> | undefined {
+    return this.#busy.get(shard);
+  }
+
+  /** Why the shard could not be opened, until it is tried again. */
+  failure(shard: number): Refusal | undefined {
+    const failed = this.#failed.get(shard);
+    return failed !== undefined && this.#options.clock.now_ms() < failed.until_ms ? failed.why : undefined;
+  }
+
+  told(shard: number): Owner | undefined {
+    return this.#told.get(shard);
+  }
+
+  tell(shard: number, owner: Owner): void {
+    const known = this.#told.get(shard);
+    if (known === undefined || known.epoch <= owner.epoch) this.#told.set(shard, owner);
+  }
+
+  /** Reads who owns the shard. Refusal: `store_unavailable`. */
+  async look(shard: number): Promise<Owned | undefined | Refusal> {
+    const found = await readOwnership(this.#options.store, shard);
+    if (found !== undefined && !isRefusal(found)) this.tell(shard, found.ownership);
+    return found;
+  }
+
+  /**
+   * Takes the shard unless somebody who lives owns it.
+   * @param isFree asks whether the owner that is on record may be deposed
+   * @returns nothing where it is mine now or somebody else's; a refusal where it cannot be opened
+   */
+  take(shard: number, isFree: (session: string) => Promise<boolean | Refusal>): Promise<Refusal | undefined> {
+    return this.#exclusively(shard, async () => {
+      const refusal = await this.#take(shard, isFree);
+      if (refusal?.code === "store_unavailable")
+        this.#failed.set(shard, { why: refusal, until_ms: this.#options.clock.now_ms() + SHARD_RETRY_MS });
+      return refusal;
+    });
+  }
+
+  /** Gives the shard up, once all that was taken is durable. */
+  handOver(shard: number): Promise<Refusal | undefined> {
+    return this.#exclusively(shard, async () => {
+      const log = this.#mine.get(shard);
+      if (log === undefined) return undefined;
+      const failed = await log.handOver();
+      if (failed === undefined) this.tell(shard, { session: null, epoch: log.epoch });
+      if (log.ended !== undefined) this.#close(shard, log.ended);
+      return failed;
+    });
+  }
+
+  async #take(
+    shard: number,
+    isFree: (session: string) => Promise<boolean | Refusal>,
+  ): Promise<Refusal | undefined> {
+    if (this.#mine.has(shard)) return undefined;
+    const failed = this.failure(shard);
+    if (failed !== undefined) return failed;
+    const found = await this.look(shard);
+    if (isRefusal(found)) return found;
+    const owner = found?.ownership.session ?? null;
+    const free = owner === null || owner === this.#options.session || (await isFree(owner));
+    if (free !== true) return free === false ? undefined : free;
+    return this.#open(shard, found);
+  }
+
+  async #open(shard: number, found: Owned | undefined): Promise<Refusal | undefined> {
+    const { records: fresh, opened, closed } = this.#options;
+    const records = fresh(shard);
+    const onStepDown = (why: Refusal): void => this.#close(shard, why);
+    const log = await openLog({ ...this.#options, shard, onStepDown }, found, records);
+    if (isRefusal(log)) {
+      // Somebody else was faster: that is no failure.
+      if (log.code === "not_leader") return void (await this.look(shard));
+      closed(shard, log);
+      return log;
+    }
+    if (log.ended !== undefined) return log.ended;
+    this.#mine.set(shard, log);
+    this.tell(shard, { session: this.#options.session, epoch: log.epoch });
+    opened(shard, log, records);
+    return undefined;
+  }
+
+  #close(shard: number, why: Refusal): void {
+    if (!this.#mine.delete(shard)) return;
+    this.#options.closed(shard, why);
+  }
+
+  /** One after the other for each shard. */
+  async #exclusively(shard: number, work: () => Promise<Refusal | undefined>): Promise<Refusal | undefined> {
+    for (let busy = this.#busy.get(shard); busy !== undefined; busy = this.#busy.get(shard)) await busy;
+    const working = work().finally(() => this.#busy.delete(shard));
+    this.#busy.set(shard, working);
+    return working;
+  }
+}
