@@ -4,10 +4,12 @@
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { apply } from "./cli/apply.ts";
 import { attenuate } from "./cli/attenuate.ts";
 import { call } from "./cli/call.ts";
+import { cluster } from "./cli/cluster.ts";
 import {
   type Command,
   type Environment,
@@ -35,6 +37,7 @@ const COMMANDS: readonly Command[] = [
   inspect,
   explain,
   call,
+  cluster,
   store,
   demo,
 ];
@@ -137,6 +140,7 @@ function processEnvironment(): Environment {
     status: (text) => void (process.stderr.isTTY && process.stderr.write(`\r\u001b[2K${text}`)),
     colour: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
     now_ms: () => Date.now(),
+    pause: (ms) => setTimeout(ms, false),
     random: (length) => new Uint8Array(randomBytes(length)),
     interrupted: () =>
       new Promise((resolve) => {

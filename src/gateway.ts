@@ -7,9 +7,10 @@
  * randomness and the store come in as arguments, so the same gate runs on Node and at the edge.
  */
 import { Hono } from "hono";
-import type { Answer, Call, CaveatMonitor, Shard } from "./actor/shard.ts";
+import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
 import { authorize, type Grant, refuseExpired } from "./authorize/authorize.ts";
 import { fromUtf8, toHex } from "./bytes.ts";
+import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { parseJson } from "./json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
@@ -19,7 +20,13 @@ import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./recor
 import type { Recorder } from "./record/requests.ts";
 import { readBody, refuseAnnounced } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
-import { readAuthorization, readIdempotencyKey, readTimeout } from "./request/headers.ts";
+import {
+  type PassedOn,
+  readAuthorization,
+  readIdempotencyKey,
+  readPassedOn,
+  readTimeout,
+} from "./request/headers.ts";
 import { type ReceivedSignature, readSignature } from "./request/signature-base.ts";
 import { readTarget, type Target } from "./request/target.ts";
 import { HTTP_SIGNATURE_TAG, taggedHash } from "./signature/bip340.ts";
@@ -34,12 +41,17 @@ import { verify } from "./token/verify.ts";
 
 export interface GatewayOptions {
   readonly tenant: (name: string) => Tenant | undefined;
-  readonly shard: Pick<Shard, "call">;
+  /** Does a call where its actor lives: in this process, or at the node that leads its shard. */
+  readonly call: (
+    call: Call,
+    incoming: Incoming,
+    deadline_ms: number,
+  ) => Promise<Answer | Response | Refusal>;
   readonly protocols: ProtocolCache;
   readonly scheme: SignatureScheme;
   readonly replays: ReplayWindow;
-  /** Host and port under which callers may address this gate; never inferred from a request. */
-  readonly authorities: ReadonlySet<string>;
+  /** Whether callers may address this gate under that host and port; never inferred from a request. */
+  readonly answersTo: (host: string) => boolean;
   /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
   readonly unready: () => Refusal | undefined;
   readonly closed: () => Refusal | undefined;
@@ -82,19 +94,22 @@ async function pass(
   request: Request,
   notes: Notes,
   callsInFlight: { count: number },
-): Promise<Answer | Refusal> {
+): Promise<Answer | Response | Refusal> {
   const closed = gate.closed();
   if (closed !== undefined) return closed;
-  const deadline_ms = readTimeout(request.headers.get("request-timeout-ms"));
-  if (isRefusal(deadline_ms)) return deadline_ms;
-  const received_ms = gate.monotonic_ms();
+  const timeout_ms = readTimeout(request.headers.get("request-timeout-ms"));
+  if (isRefusal(timeout_ms)) return timeout_ms;
+  const passedOn = readPassedOn(request.headers.get(HOPS_HEADER), request.headers.get(REMAINING_HEADER));
+  if (isRefusal(passedOn)) return passedOn;
+  if (passedOn.hops > 0) notes.hop = "received";
+  const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
   const envelope = openEnvelope(gate, request);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
   notes.message = envelope.target.message;
 
-  const token = verifyCaller(gate, envelope, gate.now_ms());
+  const token = verifyCaller(gate, envelope);
   if (isRefusal(token)) return token;
   notes.signer = envelope.signature.keyid;
 
@@ -103,7 +118,9 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    return await passBody(gate, request, envelope, token, received_ms + deadline_ms);
+    const outcome = await passBody(gate, request, envelope, token, passedOn, deadline_ms);
+    if (outcome instanceof Response) notes.hop = "sent";
+    return outcome;
   } finally {
     callsInFlight.count--;
   }
@@ -115,8 +132,9 @@ async function passBody(
   request: Request,
   envelope: Envelope,
   token: VerifiedMacaroon,
+  { hops }: PassedOn,
   deadline_ms: number,
-): Promise<Answer | Refusal> {
+): Promise<Answer | Response | Refusal> {
   const body = await readBody(request);
   if (isRefusal(body)) return body;
   const digest = checkContentDigest(request.headers.get("content-digest"), body);
@@ -133,7 +151,7 @@ async function passBody(
 
   if (gate.monotonic_ms() > deadline_ms)
     return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
-  return gate.shard.call(call);
+  return gate.call(call, { request, body, hops, admit: admitOnce(gate, envelope) }, deadline_ms);
 }
 
 /** A request whose shape is right. Token and signature are still only claims. */
@@ -151,7 +169,7 @@ function openEnvelope(gate: GatewayOptions, request: Request): Envelope | Refusa
   const target = readTarget(url);
   if (isRefusal(target)) return target;
   // A second Host line is joined to the first: what is signed must not depend on which one is read.
-  if (!gate.authorities.has(url.host) || request.headers.get("host")?.includes(","))
+  if (!gate.answersTo(url.host) || request.headers.get("host")?.includes(","))
     return refuse("malformed_request", `this gate does not answer under the host that the request names`);
   const tenant = gate.tenant(target.tenant);
   if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${target.tenant}`);
@@ -192,8 +210,8 @@ function claimedSignature(gate: GatewayOptions, request: Request, url: URL): Rec
 const nonceKey = ({ keyid, nonce }: ReceivedSignature): string => `${keyid}:${nonce}`;
 const replayed = (): Refusal => refuse("replayed", "a request with this key and nonce was already taken");
 
-/** The token's HMAC chain, then the request's signature, then its nonce: from here on the caller is known. */
-function verifyCaller(gate: GatewayOptions, envelope: Envelope, now_ms: number): VerifiedMacaroon | Refusal {
+/** The token's HMAC chain, then the request's signature: from here on the caller is known. */
+function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroon | Refusal {
   const { macaroon, signature, tenant } = envelope;
   const identifier = parseIdentifier(macaroon.identifier);
   if (identifier === undefined || identifier.tenant !== tenant.name)
@@ -207,10 +225,24 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope, now_ms: number):
   const message = taggedHash(HTTP_SIGNATURE_TAG, signature.base);
   if (!gate.scheme.verify(signature.keyid, message, signature.signature))
     return refuse("signature_invalid", "the signature does not verify over the request as it arrived");
-  const taken = gate.replays.remember(nonceKey(signature), rememberUntil(signature), now_ms / 1000);
-  if (taken === "replayed") return replayed();
-  if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
   return token;
+}
+
+/**
+ * Takes the request's nonce, where its call is done: every copy of a request reaches the leader of its actor's shard.
+ * A request whose shard moves meanwhile may be tried here again; it is still the same one.
+ */
+function admitOnce(gate: GatewayOptions, { signature }: Envelope): () => Refusal | undefined {
+  let admitted = false;
+  return () => {
+    if (admitted) return undefined;
+    const now_s = gate.now_ms() / 1000;
+    const taken = gate.replays.remember(nonceKey(signature), rememberUntil(signature), now_s);
+    if (taken === "replayed") return replayed();
+    if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
+    admitted = true;
+    return undefined;
+  };
 }
 
 function authorizeCall({ target, tenant, signature }: Envelope, token: VerifiedMacaroon, now_ms: number) {

@@ -99,6 +99,8 @@ export const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
 export const COMMIT_ENTRIES_MAX = 4096;
 /** Group commits in flight at once. Part of the format: a seal leaves so many slots void behind a deposed writer. */
 export const COMMIT_WINDOW_MAX = 4;
+/** How many of them a node uses unless told: more of them shorten the wait for a slow store, and cost more writes. */
+export const COMMIT_WINDOW = 1;
 /** A commit that calls have shared waits for more of them while they keep coming: it looks so often in the time that one
  * commit takes, and waits no longer than two of them take, or this. */
 export const COMMIT_GATHER_SLICES = 8;
@@ -166,6 +168,16 @@ export const MOVES_AT_ONCE = 4;
 export const SHARDS_OPENED_AT_ONCE = 16;
 /** After a shard could not be opened, it is left alone for so long. */
 export const SHARD_RETRY_MS = 1_000;
+
+/** A connection to another node of the cluster: nodes stand next to each other. */
+export const CONNECT_TIMEOUT_MS = 1_000;
+/** The leader answers `deadline` by itself; its answer needs a moment to come back. */
+export const FORWARD_MARGIN_MS = 1_000;
+/** How long a call waits for a shard that is moving, and how often it looks: a hand-over takes some round trips. */
+export const PLACE_PATIENCE_MS = 5_000;
+export const PLACE_RETRY_MS = 50;
+/** How often actors that nobody calls are looked for. */
+export const ACTORS_SWEEP_MS = 30_000;
 
 // ── Sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
 

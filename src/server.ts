@@ -1,33 +1,33 @@
 /**
- * A node: the gate on a socket, its shard's log, and an orderly end.
+ * A node: the gate on a socket, its shards, and an orderly end.
  *
- * This is where the clock, randomness and the network enter. A node that must no longer write (another one took
- * its shard, or the store does not answer) stops by itself: restarting recovers everything from the log.
+ * This is where the clock, randomness and the network enter. A node that other nodes have declared dead stops by itself:
+ * restarting recovers everything from the logs.
  */
 import { randomBytes } from "node:crypto";
-import { createServer, type Server as HttpServer } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { Server as HttpServer } from "node:http";
 import { setImmediate, setTimeout } from "node:timers/promises";
-import { getRequestListener } from "@hono/node-server";
 import type { Hono } from "hono";
-import { Actors } from "./actor/actors.ts";
-import { Shard } from "./actor/shard.ts";
 import { toHex } from "./bytes.ts";
-import { openLog, type ShardLog } from "./cluster/log.ts";
-import { isRefusal, type Refusal, refuse, toProblem } from "./errors.ts";
+import type { Clock } from "./cluster/clock.ts";
+import { ensureMeta } from "./cluster/meta.ts";
+import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { createGateway } from "./gateway.ts";
 import {
-  DRAIN_GRACE_MS,
+  COMMIT_WINDOW,
   DRAIN_NOTICE_MS,
-  HEADERS_BYTES_MAX,
-  RECEIVE_TIMEOUT_MS,
+  LEASE_TTL_MS,
+  SHARDS_DEFAULT,
   TENANTS_REFRESH_MS,
 } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
-import { stepAll } from "./protocol/monitor.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
 import type { Secret } from "./secret.ts";
+import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
+import { processIsGone, processName } from "./server/process.ts";
+import { undiciSender } from "./server/send.ts";
+import { Shards } from "./shards.ts";
 import { bip340 } from "./signature/bip340.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
@@ -42,6 +42,14 @@ export interface ServerOptions {
   readonly port: number;
   /** Further hosts (with their port, where it is not the scheme's) under which callers address this node. */
   readonly authorities: readonly string[];
+  /** Where other nodes reach this one; where it listens, unless told. */
+  readonly advertise?: string;
+  /** How long it may be silent before others take over. */
+  readonly leaseTtl_ms?: number;
+  /** Of a new store. */
+  readonly shards?: number;
+  /** Group commits of one shard in flight at once. */
+  readonly window?: number;
   /** Request lines and the node's own events, one JSON document each. */
   readonly write: (line: string) => void;
 }
@@ -56,13 +64,16 @@ export interface Server {
   readonly ended: Promise<Refusal | undefined>;
 }
 
-const SHARD = 0;
-
-/** Refusals: `store_unavailable`, `not_leader`. Throws where the address cannot be listened on. */
+/** Refusals: `store_unavailable`. Throws where the address cannot be listened on. */
 export async function startServer(options: ServerOptions): Promise<Server | Refusal> {
   const node = new GatewayNode(options);
   return (await node.start()) ?? node;
 }
+
+const CLOCK: Clock = {
+  now_ms: () => performance.now(),
+  sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
+};
 
 class GatewayNode implements Server {
   url = "";
@@ -70,12 +81,15 @@ class GatewayNode implements Server {
   readonly #options: ServerOptions;
   readonly #tenants: TenantDirectory;
   readonly #endedWith = Promise.withResolvers<Refusal | undefined>();
+  readonly #sender = undiciSender();
   #http: HttpServer | undefined;
-  /** Present once the shard is recovered. */
+  #shards: Shards | undefined;
+  /** Present once shards are served. */
   #app: Hono | undefined;
-  #log: ShardLog | undefined;
   #draining = false;
   #closed = false;
+  /** Why the node ended by itself. */
+  #lost: Refusal | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(options: ServerOptions) {
@@ -89,90 +103,77 @@ class GatewayNode implements Server {
   }
 
   async start(): Promise<Refusal | undefined> {
+    const { store, shards = SHARDS_DEFAULT } = this.#options;
     const [problem, ...others] = await this.#tenants.refresh();
     if (problem !== undefined && this.tenants.length === 0) return problem;
     for (const { detail } of problem === undefined ? [] : [problem, ...others])
       this.#event("tenant_not_loaded", detail);
-    // First the address, then the shard: a node that cannot listen must not have deposed one that does.
-    const http = this.#createHttp();
-    await new Promise<void>((resolve, reject) => {
-      http.once("error", reject);
-      http.listen(this.#options.port, this.#options.host, resolve);
-    });
-    this.#http = http;
-    const { address, family, port } = http.address() as AddressInfo;
-    this.url = `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
-
-    const actors = new Actors();
-    const log = await this.#openLog(actors);
-    if (isRefusal(log)) {
-      await closeHttp(http);
-      return log;
-    }
-    this.#log = log;
-    // By way of a URL, as a request's host is read: port 80 is not written.
-    const own = ["127.0.0.1", "localhost", "[::1]", new URL(this.url).hostname].map(
-      (host) => new URL(`http://${host}:${port}`).host,
+    const meta = await ensureMeta(store, shards, toHex(randomBytes(16)));
+    if (isRefusal(meta)) return meta;
+    // First the address, then the shards: a node that cannot listen must not have taken any from one that does.
+    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
+    const http = createHttp(
+      (request) => this.#app?.fetch(request) ?? problemResponse(starting, toHex(randomBytes(8))),
     );
-    this.#app = this.#createApp(actors, log, new Set([...this.#options.authorities, ...own]));
+    await listen(http, this.#options.host, this.#options.port);
+    this.#http = http;
+    const { url, authorities } = addressOf(http);
+    this.url = url;
+
+    const own = new Set([...this.#options.authorities, ...authorities]);
+    const failed = await this.#startShards(meta.shards, own);
+    if (failed !== undefined) {
+      await closeHttp(http);
+      return failed;
+    }
     void this.#followTenants();
     return undefined;
   }
 
-  #openLog(actors: Actors): Promise<ShardLog | Refusal> {
-    const sink = {
-      restore: (line: string) => actors.restore(line),
-      apply: (entry: string) => actors.applyText(entry),
-      lines: () => actors.lines(),
-    };
-    return openLog(
-      {
-        store: this.#options.store,
-        shard: SHARD,
-        session: toHex(randomBytes(8)),
-        nonce: () => toHex(randomBytes(16)),
-        breathe: () => setImmediate(),
-        onStepDown: (why) => this.#stepDown(why),
-      },
-      sink,
-    );
-  }
-
-  #createApp(actors: Actors, log: ShardLog, authorities: ReadonlySet<string>): Hono {
+  async #startShards(shardCount: number, authorities: ReadonlySet<string>): Promise<Refusal | undefined> {
+    const { store, advertise, leaseTtl_ms = LEASE_TTL_MS, window = COMMIT_WINDOW } = this.#options;
     const protocols = createProtocolCache();
     const replays = new ReplayWindow();
-    for (const [key, until_s] of actors.nonces()) replays.remember(key, until_s, Date.now() / 1000);
-    const shard = new Shard(actors, log, { compile: (text) => protocols.get(text), step: stepAll });
-    return createGateway({
+    const shards = new Shards({
+      store,
+      clock: CLOCK,
+      session: toHex(randomBytes(8)),
+      nonce: () => toHex(randomBytes(16)),
+      breathe: () => setImmediate(),
+      wallTime: () => new Date().toISOString(),
+      wall_ms: () => Date.now(),
+      url: advertise ?? this.url,
+      authorities: [...authorities],
+      process: processName(),
+      isGone: processIsGone,
+      shardCount,
+      ttl_ms: leaseTtl_ms,
+      window,
+      protocols,
+      replays,
+      send: this.#sender.send,
+      lost: (why) => this.#stepDown(why),
+      event: (event, shard, detail) => this.#event(event, detail, { shard }),
+    });
+    const failed = await shards.start();
+    if (failed !== undefined) return failed;
+    this.#shards = shards;
+    this.#app = createGateway({
       tenant: (name) => this.#tenants.get(name),
-      shard,
+      call: (...call) => shards.call(...call),
       protocols,
       scheme: bip340,
       replays,
-      authorities,
-      unready: () => (this.#draining ? refuse("draining", "the node is draining") : log.ended),
-      closed: () => (this.#closed ? refuse("draining", "the node is draining") : log.ended),
+      answersTo: (host) => authorities.has(host) || shards.isPeerAuthority(host),
+      unready: () => (this.#draining ? refuse("draining", "the node is draining") : this.#lost),
+      closed: () => (this.#closed ? refuse("draining", "the node is draining") : this.#lost),
       record: lineRecorder(this.#options.write),
       now_ms: () => Date.now(),
       monotonic_ms: () => performance.now(),
       random: (length) => randomBytes(length),
       v1: decodeV1,
     });
-  }
-
-  #createHttp(): HttpServer {
-    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
-    const listener = getRequestListener(
-      (request) => this.#app?.fetch(request) ?? problemResponse(starting, toHex(randomBytes(8))),
-      {
-        errorHandler: () =>
-          problemResponse(refuse("malformed_request", "the request cannot be read"), toHex(randomBytes(8))),
-      },
-    );
-    const bounds = { maxHeaderSize: HEADERS_BYTES_MAX, requestTimeout: RECEIVE_TIMEOUT_MS };
-    const http = createServer(bounds, (request, response) => void listener(request, response));
-    http.on("clientError", refuseUnreadable);
-    return http;
+    return undefined;
   }
 
   /** A bug in one pass must not end the following: it is reported, and the next pass comes. */
@@ -186,11 +187,12 @@ class GatewayNode implements Server {
     }
   }
 
-  #event(event: string, detail: string): void {
-    this.#options.write(`${JSON.stringify({ time: new Date().toISOString(), event, detail })}\n`);
+  #event(event: string, detail: string, more: object = {}): void {
+    this.#options.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...more, detail })}\n`);
   }
 
   #stepDown(why: Refusal): void {
+    this.#lost = why;
     this.#event("stepped_down", why.detail);
     this.#endedWith.resolve(why);
     void this.stop(0);
@@ -201,46 +203,19 @@ class GatewayNode implements Server {
     return this.#stopping;
   }
 
+  /** Where others live, they take over while calls are still taken and passed on to them; no call need fail. */
   async #drain(notice_ms: number): Promise<void> {
     this.#draining = true;
-    if (notice_ms > 0) await setTimeout(notice_ms);
+    const notice = notice_ms > 0 ? setTimeout(notice_ms) : undefined;
+    const succeeded = this.#lost === undefined && (this.#shards?.successors.length ?? 0) > 0;
+    if (succeeded) await this.#shards?.drain();
+    await notice;
     this.#closed = true;
     if (this.#http !== undefined) await closeHttp(this.#http);
-    await this.#log?.idle();
+    await this.#shards?.drain();
+    await this.#shards?.leave();
+    await this.#sender.close();
     await this.#options.store.close();
     this.#endedWith.resolve(undefined);
   }
-}
-
-/** Lets requests in flight finish, then cuts what is left. */
-async function closeHttp(http: HttpServer): Promise<void> {
-  const closed = new Promise((resolve) => http.close(resolve));
-  const deadline_ms = performance.now() + DRAIN_GRACE_MS;
-  for (;;) {
-    const done = await Promise.race([closed.then(() => true), setTimeout(50, false)]);
-    if (done) return;
-    if (performance.now() > deadline_ms) http.closeAllConnections();
-    // A connection that was busy when the server closed becomes idle later, and would stay.
-    else http.closeIdleConnections();
-  }
-}
-
-/** What Node's parser refuses gets a problem document too. */
-function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === "ECONNRESET") {
-    socket.destroy();
-    return;
-  }
-  const refusal =
-    error.code === "HPE_HEADER_OVERFLOW"
-      ? refuse("too_large", `the request's headers have more than ${HEADERS_BYTES_MAX} bytes`)
-      : refuse("malformed_request", "the request is not HTTP/1.1, or did not arrive in time");
-  const body = JSON.stringify(toProblem(refusal, toHex(randomBytes(8))));
-  const head = [
-    `HTTP/1.1 ${refusal.status} Refused`,
-    "content-type: application/problem+json",
-    `content-length: ${Buffer.byteLength(body)}`,
-    "connection: close",
-  ];
-  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
 }

@@ -23,6 +23,8 @@ export interface Environment {
   status(text: string): void;
   readonly colour: boolean;
   now_ms(): number;
+  /** Resolves with `false` after so long. */
+  pause(ms: number): Promise<false>;
   random(length: number): Uint8Array<ArrayBuffer>;
   /** Resolves at the first SIGINT or SIGTERM. */
   interrupted(): Promise<"SIGINT" | "SIGTERM">;

@@ -1,50 +1,30 @@
 /** `postern serve`: runs a node until it is stopped. Standard output carries one JSON document a line. */
 import { isRefusal } from "../errors.ts";
 import { startServer } from "../server.ts";
-import {
-  type Command,
-  type Environment,
-  type Outcome,
-  text,
-  texts,
-  UsageProblem,
-  type Values,
-} from "./command.ts";
+import { type Command, type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
 import { DEFAULT_STORE, messageOf, type OpenStore, openStore } from "./inputs.ts";
+import { NODE_HELP, NODE_OPTIONS, type NodeOptions, readNodeOptions } from "./node-options.ts";
 import { folderFailed, publishAll, readPolicyFolder } from "./policy-folder.ts";
-
-const DEFAULT_HOST = "127.0.0.1";
-const DEFAULT_PORT = "8787";
 
 export const serve: Command = {
   name: "serve",
   summary: "run a node",
-  usage: "[--policies DIRECTORY] [--store URL] [--host HOST] [--port PORT] [--authority HOST:PORT]",
+  usage: "[--policies DIRECTORY] [--store URL] [--host HOST] [--port PORT] [--authority HOST:PORT] …",
   options: {
     policies: { type: "string" },
     wasm: { type: "string" },
     store: { type: "string" },
-    host: { type: "string" },
-    port: { type: "string" },
-    authority: { type: "string", multiple: true },
+    ...NODE_OPTIONS,
   },
   help: {
     policies: "publish this folder first",
     wasm: "where the built handlers are (default: wasm beside the policies)",
     store: `the node's store: file:DIRECTORY or s3://BUCKET/PREFIX (default ${DEFAULT_STORE})`,
-    host: `address to listen on (default ${DEFAULT_HOST})`,
-    port: `port to listen on, 0 for any (default ${DEFAULT_PORT})`,
-    authority: "a host under which callers address this node, beside loopback; may be repeated",
+    ...NODE_HELP,
   },
   async run(environment, values) {
-    const port = text(values, "port") ?? DEFAULT_PORT;
-    if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535)
-      return new UsageProblem(`--port ${port} is not a port`);
-    const misspelt = texts(values, "authority").find((name) => URL.parse(`http://${name}`)?.host !== name);
-    if (misspelt !== undefined)
-      return new UsageProblem(
-        `--authority ${misspelt} must be a host in lower case, with its port where it has one`,
-      );
+    const options = readNodeOptions(values);
+    if (options instanceof UsageProblem) return options;
     const opened = await openStore(environment, values, "serve");
     if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
     const published = await publishFirst(opened, environment, values);
@@ -52,7 +32,7 @@ export const serve: Command = {
       await opened.store.close();
       return published;
     }
-    return run(opened, environment, values, Number(port));
+    return run(opened, environment, options);
   },
 };
 
@@ -70,28 +50,20 @@ async function publishFirst(
   return isRefusal(changed) ? changed : undefined;
 }
 
-async function run(
-  opened: OpenStore,
-  environment: Environment,
-  values: Values,
-  port: number,
-): Promise<Outcome> {
+async function run(opened: OpenStore, environment: Environment, options: NodeOptions): Promise<Outcome> {
   // From before the first line on: whoever reads that the node listens may end it at once.
   const interrupted = environment.interrupted();
   let server: Awaited<ReturnType<typeof startServer>>;
-  const host = text(values, "host") ?? DEFAULT_HOST;
   try {
     server = await startServer({
+      ...options,
       store: opened.store,
       master: opened.master,
-      host,
-      port,
-      authorities: texts(values, "authority"),
       write: (line) => environment.write(line),
     });
   } catch (error) {
     await opened.store.close();
-    return new UsageProblem(`cannot listen on ${host}:${port}: ${messageOf(error)}`);
+    return new UsageProblem(`cannot listen on ${options.host}:${options.port}: ${messageOf(error)}`);
   }
   if (isRefusal(server)) {
     await opened.store.close();

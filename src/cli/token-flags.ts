@@ -10,6 +10,7 @@ import { isRefusal } from "../errors.ts";
 import { compileProtocol } from "../protocol/automaton.ts";
 import { splitLabel } from "../protocol/grammar.ts";
 import { type Environment, text, texts, UsageProblem, type Values } from "./command.ts";
+import { parseDuration } from "./duration.ts";
 
 export const TOKEN_OPTIONS: ParseArgsOptionsConfig = {
   actor: { type: "string" },
@@ -68,11 +69,8 @@ function problemOf(caveats: readonly string[]): UsageProblem | undefined {
   return undefined;
 }
 
-const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
 function toTime(given: string, now_ms: number): string | undefined {
-  const [, amount, unit] = /^(\d{1,6})([smhd])$/.exec(given) ?? [];
-  if (amount === undefined || unit === undefined) return given.includes("T") ? given : undefined;
-  const ms = now_ms + Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+  const duration_ms = parseDuration(given);
+  if (duration_ms === undefined) return given.includes("T") ? given : undefined;
+  return `${new Date(now_ms + duration_ms).toISOString().slice(0, 19)}Z`;
 }

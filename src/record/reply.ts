@@ -9,7 +9,8 @@ import { isRefusal, type Refusal, refuse, toProblem } from "../errors.ts";
 import type { Recorder, RequestRecord } from "./requests.ts";
 
 /** What the log line says beside the outcome; the pipeline fills it in on its way. */
-export type Notes = { -readonly [K in "actor" | "message" | "signer"]?: string };
+type Noted = Pick<RequestRecord, "actor" | "message" | "signer" | "hop">;
+export type Notes = { -readonly [K in keyof Noted]: Noted[K] };
 
 export interface ReplyOptions {
   readonly record: Recorder;
@@ -22,12 +23,12 @@ export interface ReplyOptions {
 export async function replyTo(
   method: string,
   options: ReplyOptions,
-  work: (notes: Notes) => Promise<Answer | Refusal>,
+  work: (notes: Notes) => Promise<Answer | Response | Refusal>,
 ): Promise<Response> {
   const started_ms = options.monotonic_ms();
   const request_id = options.requestId();
   const notes: Notes = {};
-  let outcome: Answer | Refusal;
+  let outcome: Answer | Response | Refusal;
   let bug: string | undefined;
   try {
     outcome = await work(notes);
@@ -38,20 +39,22 @@ export async function replyTo(
       "the gate failed; the call may have taken effect: retry with the same key",
     );
   }
-  if (isRefusal(outcome)) outcome = forCaller(outcome);
+  if (isRefusal(outcome) && notes.hop !== "received") outcome = forCaller(outcome);
   const refusal = isRefusal(outcome) ? outcome : undefined;
   const record: RequestRecord = {
     time: new Date(options.now_ms()).toISOString(),
     request_id,
     method,
     ...notes,
-    status: refusal?.status ?? 200,
+    status: refusal?.status ?? (outcome instanceof Response ? outcome.status : 200),
     ...(refusal && { code: refusal.code }),
     ...(refusal?.facts.caveat && { caveat: refusal.facts.caveat.index }),
     duration_us: Math.round((options.monotonic_ms() - started_ms) * 1000),
     ...(bug !== undefined && { bug }),
   };
   options.record(record);
+  // Another node's answer leaves as it came.
+  if (outcome instanceof Response) return outcome;
   return isRefusal(outcome) ? problemResponse(outcome, request_id) : answerResponse(outcome, request_id);
 }
 

@@ -19,6 +19,8 @@ export interface RequestRecord {
   readonly caveat?: number;
   /** Public key of the caller, once the signature has verified. */
   readonly signer?: string;
+  /** The call came from another node, or was passed on to one. */
+  readonly hop?: "received" | "sent";
   readonly duration_us: number;
   /** A bug, by its name and place: never by its data. */
   readonly bug?: string;

@@ -1,5 +1,5 @@
 /** The header fields that a call may carry beside its signature, each read strictly. */
-import { type Refusal, refuse } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { IDEMPOTENCY_KEY_LENGTH_MAX, REQUEST_TIMEOUT_MS_MAX } from "../limits.ts";
 
 const SCHEME = /^macaroon +(\S+)$/i;
@@ -29,6 +29,22 @@ export function readTimeout(field: string | null): number | Refusal {
   return timeout_ms >= 1 && timeout_ms <= REQUEST_TIMEOUT_MS_MAX
     ? timeout_ms
     : refuse("malformed_request", `Request-Timeout-Ms must be 1 to ${REQUEST_TIMEOUT_MS_MAX}`);
+}
+
+/** How a call came by way of another node: passed on so often, with so much of its caller's patience left. */
+export interface PassedOn {
+  readonly hops: number;
+  readonly remaining_ms: number;
+}
+
+/** Absent from what callers send by themselves; who sends it anyway only shortens his own way. */
+export function readPassedOn(hops: string | null, remaining: string | null): PassedOn | Refusal {
+  if (hops === null) return { hops: 0, remaining_ms: REQUEST_TIMEOUT_MS_MAX };
+  const remaining_ms = readTimeout(remaining);
+  if (isRefusal(remaining_ms)) return remaining_ms;
+  return hops === "1"
+    ? { hops: 1, remaining_ms }
+    : refuse("malformed_request", "the request was passed on between nodes more than once");
 }
 
 export function requireJson(field: string | null): Refusal | undefined {

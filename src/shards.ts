@@ -1,0 +1,167 @@
+/**
+ * The shards of a node at work: the actors of those that it owns, and where the calls of all others belong.
+ *
+ * This is where membership, log and actors meet. A call is done here, once the shard is open, or passed on to the node
+ * that leads its shard. While a shard moves, calls wait for it for a while.
+ */
+import { Actors } from "./actor/actors.ts";
+import { type Answer, type Call, Shard } from "./actor/shard.ts";
+import { forward, type Incoming, type Send } from "./cluster/forward.ts";
+import type { LeaseRecord } from "./cluster/lease.ts";
+import type { ShardLog } from "./cluster/log.ts";
+import { Member, type MemberOptions } from "./cluster/member.ts";
+import { shardOf } from "./cluster/pages.ts";
+import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { ACTORS_SWEEP_MS, PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "./limits.ts";
+import type { ProtocolCache } from "./protocol/cache.ts";
+import { stepAll } from "./protocol/monitor.ts";
+import type { ReplayWindow } from "./signature/replay.ts";
+
+export interface ShardsOptions
+  extends Omit<MemberOptions, "records" | "opened" | "closed" | "place" | "window"> {
+  readonly process: string;
+  readonly window: number;
+  readonly protocols: ProtocolCache;
+  readonly replays: ReplayWindow;
+  readonly send: Send;
+  /** ms since the epoch. */
+  readonly wall_ms: () => number;
+  /** What an operator should know, with the shard that it is about. */
+  readonly event: (
+    event: "shard_opened" | "shard_closed" | "shard_stopped",
+    shard: number,
+    detail: string,
+  ) => void;
+}
+
+export class Shards {
+  readonly #options: ShardsOptions;
+  readonly #member: Member;
+  readonly #open = new Map<number, { readonly shard: Shard; readonly actors: Actors }>();
+  #ended = false;
+
+  constructor(options: ShardsOptions) {
+    this.#options = options;
+    this.#member = new Member({
+      ...options,
+      place: options.process,
+      records: () => new Actors(),
+      opened: (shard, log, records) => this.#opened(shard, log, records as Actors),
+      closed: (shard, why) => this.#closed(shard, why),
+    });
+  }
+
+  /** Refusal: `store_unavailable`. */
+  async start(): Promise<Refusal | undefined> {
+    const failed = await this.#member.start();
+    if (failed !== undefined) return failed;
+    void this.#forgetting();
+    // Whoever is alone serves all of them from the first call on.
+    await this.#member.settled();
+    return undefined;
+  }
+
+  /** Nodes that would take over what this one gives up. */
+  get successors(): readonly LeaseRecord[] {
+    return this.#member.others.filter(({ state }) => state === "serving");
+  }
+
+  /** How many shards are served here, and how many of their actors are in memory. */
+  get counts(): { readonly shards: number; readonly actors: number } {
+    let actors = 0;
+    for (const open of this.#open.values()) actors += open.actors.count;
+    return { shards: this.#open.size, actors };
+  }
+
+  /** Hosts under which callers address other nodes: what they have signed may arrive here, passed on. */
+  isPeerAuthority(host: string): boolean {
+    return this.#member.others.some(({ authorities }) => authorities.includes(host));
+  }
+
+  /** Does the call where its actor lives. */
+  async call(call: Call, incoming: Incoming, deadline_ms: number): Promise<Answer | Response | Refusal> {
+    const { clock, shardCount } = this.#options;
+    const shard = shardOf(`${call.tenant}/${call.actor}`, shardCount);
+    const patience_ms = Math.min(deadline_ms, clock.now_ms() + PLACE_PATIENCE_MS);
+    const avoid = new Set<string>();
+    for (;;) {
+      const outcome = await this.#attempt(shard, call, incoming, deadline_ms, avoid);
+      // Passed on to the wrong node: the one that sent it knows what to do.
+      if (!isPassing(outcome) || incoming.hops > 0 || clock.now_ms() >= patience_ms) return outcome;
+      await clock.sleep(PLACE_RETRY_MS);
+    }
+  }
+
+  /** Hands every shard over. Calls that still come are passed on. */
+  drain(): Promise<void> {
+    return this.#member.drain();
+  }
+
+  /** After `drain`. */
+  async leave(): Promise<void> {
+    this.#ended = true;
+    await this.#member.leave();
+  }
+
+  async #attempt(
+    shard: number,
+    call: Call,
+    incoming: Incoming,
+    deadline_ms: number,
+    avoid: Set<string>,
+  ): Promise<Answer | Response | Refusal> {
+    const place = await (incoming.hops > 0
+      ? this.#member.placeAsked(shard)
+      : this.#member.place(shard, avoid));
+    if (isRefusal(place)) return place;
+    if (place === "here") {
+      const here = this.#open.get(shard);
+      return here === undefined ? moving(shard) : (incoming.admit() ?? here.shard.call(call));
+    }
+    const remaining_ms = deadline_ms - this.#options.clock.now_ms();
+    const outcome = await forward(this.#options.send, incoming, place.url, remaining_ms);
+    if (outcome === "unsent") {
+      avoid.add(place.session);
+      return moving(shard);
+    }
+    if (!isRefusal(outcome)) return outcome;
+    const { leader } = outcome.facts;
+    if (leader !== undefined) this.#member.told(shard, leader.session, leader.epoch);
+    return outcome;
+  }
+
+  #opened(shard: number, log: ShardLog, actors: Actors): void {
+    const { protocols, replays, wall_ms, event } = this.#options;
+    for (const [key, until_s] of actors.nonces()) replays.remember(key, until_s, wall_ms() / 1000);
+    const compile = (text: string) => protocols.get(text);
+    const runtime = new Shard(actors, log, { compile, step: stepAll }, (key) => log.record(key));
+    this.#open.set(shard, { shard: runtime, actors });
+    event("shard_opened", shard, `epoch ${log.epoch}`);
+  }
+
+  #closed(shard: number, why: Refusal): void {
+    const was = this.#open.delete(shard);
+    this.#options.event(was ? "shard_closed" : "shard_stopped", shard, why.detail);
+  }
+
+  /** Actors that nobody calls leave memory. */
+  async #forgetting(): Promise<void> {
+    while (!this.#ended) {
+      await this.#options.clock.sleep(ACTORS_SWEEP_MS);
+      for (const { actors } of this.#open.values()) actors.evict(this.#options.wall_ms());
+    }
+  }
+}
+
+/** No effect, and another attempt in a moment may find the shard's leader. */
+function isPassing(outcome: Answer | Response | Refusal): boolean {
+  if (!isRefusal(outcome)) return false;
+  return (
+    outcome.code === "not_leader" ||
+    (outcome.code === "draining" && outcome.facts.retry_after_ms !== undefined)
+  );
+}
+
+function moving(shard: number): Refusal {
+  return refuse("draining", `shard ${shard} is moving to another node`, { retry_after_ms: 1000 });
+}
