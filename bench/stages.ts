@@ -95,7 +95,7 @@ async function composeCall(log: ShardLog) {
 function entryFor(actor: string, signer: string): Entry {
   const nonce = "0123456789abcdefghijkl";
   return {
-    v: 1,
+    v: 2,
     actor: `${TENANT}/${actor}`,
     message: "deposit",
     args: DEPOSIT,
@@ -110,6 +110,7 @@ function entryFor(actor: string, signer: string): Entry {
   };
 }
 
+const STATE_BEFORE = '{"owner":"Bench","balance":1000}';
 const STATE = '{"owner":"Bench","balance":1001}';
 
 const STAGES: readonly Stage[] = [
@@ -187,13 +188,13 @@ const STAGES: readonly Stage[] = [
   {
     id: "stage.log_entry_encode",
     what: "the call's log entry as JSON",
-    measure: ({ entry }) => timed(() => encodeEntry(entry, STATE)),
+    measure: ({ entry }) => timed(() => encodeEntry(entry, STATE_BEFORE, STATE)),
   },
   {
     id: "stage.durable_append",
     what: "an append to the log on SQLite, alone in its write, until it is durable",
     measure: ({ entry, log }) => {
-      const text = encodeEntry(entry, STATE);
+      const text = encodeEntry(entry, STATE_BEFORE, STATE);
       return timedAsync(async () => expectDone(await log.append(text)));
     },
   },
@@ -201,7 +202,7 @@ const STAGES: readonly Stage[] = [
     id: "stage.durable_append_shared",
     what: `the same with ${SHARED} appends in one write, for each of them`,
     measure: ({ entry, log }) => {
-      const text = encodeEntry(entry, STATE);
+      const text = encodeEntry(entry, STATE_BEFORE, STATE);
       const group = timedAsync(async () => {
         const settled = await Promise.all(Array.from({ length: SHARED }, () => log.append(text)));
         for (const refusal of settled) expectDone(refusal);

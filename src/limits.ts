@@ -85,6 +85,10 @@ export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
 export const IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX = 250_000;
 /** The same in bytes of keys and replies: a handler that answers a megabyte must not fill the node. */
 export const IDEMPOTENCY_BYTES_PER_ACTOR_MAX = 64 * 1024 * 1024;
+/** An actor that nobody called for this long leaves memory: to read it again costs one round trip to the store. */
+export const ACTOR_IDLE_MS = 5 * 60_000;
+/** What the actors in memory may take together, of a heap of 2 to 4 GiB: past it those leave that a checkpoint holds. */
+export const ACTORS_BYTES_MAX = 512 * 1024 * 1024;
 /** Calls admitted and not yet answered, on the node. */
 export const CALLS_IN_FLIGHT_MAX = 10_000;
 

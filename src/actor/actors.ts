@@ -1,92 +1,124 @@
 /**
- * The actors of a shard in memory: a pure function of the log.
+ * The actors of a shard: a function of its log, of which only what is used stays in memory.
  *
- * A live call and a recovery both change an actor only through `apply`, so what a restart brings back is what was
- * there. What has expired is dropped as it is met.
+ * An actor is in memory, or it is its record in the last checkpoint and the entries after it (recovery reads no
+ * record; the first call does), or only its record. Which of the three makes no difference to any call. Nothing
+ * leaves memory that is not in a checkpoint.
  */
-import { CHECKPOINT_PART_BYTES, CLOCK_SKEW_S_MAX, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
-import {
-  decodeEntry,
-  type Entry,
-  type KeptRecord,
-  type MonitorRecord,
-  type NonceRecord,
-  type SnapshotLine,
-} from "./entry.ts";
-import { Replies } from "./replies.ts";
+import type { Capture, ReadRecord, Records } from "../cluster/records.ts";
+import { isRefusal, type Refusal } from "../errors.ts";
+import { ACTOR_IDLE_MS, ACTORS_BYTES_MAX } from "../limits.ts";
+import { type Actor, bytesOf, take } from "./actor.ts";
+import { Captured, type Source } from "./capture.ts";
+import { decodeEntry, type Entry, type NonceRecord } from "./entry.ts";
+import { arrays, readRecord } from "./record.ts";
 
-export interface Actor {
-  /** JSON text; `undefined` until a turn has set it. */
-  state: string | undefined;
-  /** The expression that the actor began under, and where its monitor stands. */
-  behaviour: readonly [expression: string, state: number] | undefined;
-  /** Monitors of protocol caveats that have left their start. */
-  readonly monitors: Map<string, { readonly state: number; readonly until_ms: number | null }>;
-  readonly replies: Replies;
+interface Held {
+  readonly actor: Actor;
+  bytes: number;
+  /** `undefined`: since the last look at what may leave. */
+  called_ms: number | undefined;
 }
 
-export class Actors {
-  readonly #actors = new Map<string, Actor>();
+export class Actors implements Records {
+  /** In memory, the least recently called first. */
+  readonly #held = new Map<string, Held>();
+  readonly #loading = new Map<string, Promise<Actor | Refusal>>();
+  /** Entries after the last checkpoint of actors that are not in memory, as text. */
+  readonly #overlays = new Map<string, string[]>();
   readonly #nonces = new Map<string, number>();
+  /** Since the last capture; what that one holds is durable only when it is settled. */
+  #changed = new Set<string>();
+  #captured: Captured | undefined;
+  /** How many checkpoints have become durable. */
+  #checkpoints = 0;
+  /** Of the last entry. */
+  #at_ms = 0;
+  #bytes = 0;
 
+  /** Actors in memory. */
   get count(): number {
-    return this.#actors.size;
+    return this.#held.size;
   }
 
-  /** The actor as it is; one never met has no state and stands at the start of everything. */
-  peek(address: string): Actor {
-    return this.#actors.get(address) ?? blank();
+  /** About what they take. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
-  apply(entry: Entry, state: string | undefined): void {
-    const actor = this.#actors.get(entry.actor) ?? blank();
-    this.#actors.set(entry.actor, actor);
-    if (state !== undefined) actor.state = state;
-    actor.behaviour = entry.behaviour;
-    if (actor.monitors.size + entry.monitors.length > MONITORS_PER_ACTOR_MAX) forgetMonitors(actor, entry.at);
-    for (const [id, at, until_ms] of entry.monitors) actor.monitors.set(id, { state: at, until_ms });
-    actor.replies.forget(entry.at);
-    if (entry.kept !== undefined) {
-      const [key, digest, until_ms] = entry.kept;
-      actor.replies.set(key, { digest, reply: entry.reply, until_ms });
+  /** The actor where it is in memory; this counts as a call of it. */
+  get(address: string): Actor | undefined {
+    const held = this.#held.get(address);
+    if (held === undefined) return undefined;
+    this.#held.delete(address);
+    this.#held.set(address, held);
+    held.called_ms = undefined;
+    return held.actor;
+  }
+
+  /**
+   * Brings the actor into memory. A refusal is that of the read, and changes nothing.
+   *
+   * @param read must read the checkpoint that was last settled as durable
+   */
+  load(address: string, read: ReadRecord): Promise<Actor | Refusal> {
+    const actor = this.get(address);
+    if (actor !== undefined) return Promise.resolve(actor);
+    const loading =
+      this.#loading.get(address) ??
+      this.#load(address, read).finally(() => {
+        this.#loading.delete(address);
+      });
+    this.#loading.set(address, loading);
+    return loading;
+  }
+
+  async #load(address: string, read: ReadRecord): Promise<Actor | Refusal> {
+    for (;;) {
+      const checkpoints = this.#checkpoints;
+      const lines = await read(address);
+      // A checkpoint became durable meanwhile: the read may have met the old one, and the entries are in the new one.
+      if (checkpoints !== this.#checkpoints) continue;
+      if (isRefusal(lines)) return lines;
+      const actor = readRecord(address, lines, this.#overlays.get(address));
+      this.#overlays.delete(address);
+      const bytes = bytesOf(actor);
+      this.#held.set(address, { actor, bytes, called_ms: undefined });
+      this.#bytes += bytes;
+      return actor;
     }
-    this.#remember(entry.nonce, entry.at);
   }
 
-  /** From a line of the log. */
-  applyText(text: string): void {
-    const { state, ...entry } = decodeEntry(text);
-    this.apply(entry, state === undefined ? undefined : JSON.stringify(state));
+  /**
+   * The effect of a call on an actor in memory.
+   *
+   * @param state the new one; `undefined` where the turn left it as it was
+   */
+  change(entry: Entry, state: string | undefined): void {
+    const held = this.#held.get(entry.actor);
+    if (held === undefined) throw new Error(`${entry.actor} is not in memory`);
+    this.#captured?.keep(entry.actor);
+    take(held.actor, entry, state);
+    const bytes = bytesOf(held.actor);
+    this.#bytes += bytes - held.bytes;
+    held.bytes = bytes;
+    this.#note(entry);
   }
 
-  /** From a line of a checkpoint. */
-  restore(text: string): void {
-    const line = JSON.parse(text) as SnapshotLine;
-    if ("nonces" in line) {
-      for (const [key, until_s] of line.nonces) this.#nonces.set(key, until_s);
-      return;
-    }
-    if ("replies" in line) {
-      const kept = this.#actors.get(line.of)?.replies;
-      for (const [key, digest, until_ms, reply] of line.replies) kept?.set(key, { digest, until_ms, reply });
-      return;
-    }
-    const { actor: address, state, behaviour, monitors } = line;
-    this.#actors.set(address, {
-      state: state === undefined ? undefined : JSON.stringify(state),
-      behaviour,
-      monitors: new Map(monitors.map(([id, at, until_ms]) => [id, { state: at, until_ms }])),
-      replies: new Replies(),
-    });
+  apply(text: string): void {
+    const entry = decodeEntry(text);
+    // Behind the back of who has read the record, or captured it, the entry would be lost.
+    if (this.#held.has(entry.actor) || this.#captured !== undefined)
+      throw new Error(`the history of ${entry.actor} is in use before all of it is known`);
+    const overlay = this.#overlays.get(entry.actor);
+    if (overlay === undefined) this.#overlays.set(entry.actor, [text]);
+    else overlay.push(text);
+    this.#note(entry);
   }
 
-  *lines(): Iterable<string> {
-    for (const nonces of arrays<NonceRecord>(this.#nonces)) yield `{"nonces":${nonces}}`;
-    for (const [address, actor] of this.#actors) {
-      yield actorLine(address, actor);
-      for (const replies of arrays(keptRecords(actor)))
-        yield `{"of":${JSON.stringify(address)},"replies":${replies}}`;
-    }
+  restore(line: string): void {
+    const { nonces } = JSON.parse(line) as { readonly nonces: readonly NonceRecord[] };
+    for (const [key, until_s] of nonces) this.#nonces.set(key, until_s);
   }
 
   /** Requests that took effect and must not be taken again. */
@@ -94,56 +126,58 @@ export class Actors {
     return this.#nonces;
   }
 
-  #remember([key, until_s]: NonceRecord, now_ms: number): void {
+  capture(): Capture {
+    if (this.#captured !== undefined) throw new Error("the last capture is not settled");
+    const common = [...arrays<NonceRecord>(this.#nonces)].map((nonces) => `{"nonces":${nonces}}`);
+    const sources = new Map([...this.#changed].map((key) => [key, this.#source(key)]));
+    const captured = new Captured(common, sources, this.#at_ms, (durable) => {
+      this.#settle(captured, durable);
+    });
+    this.#captured = captured;
+    this.#changed = new Set();
+    return captured;
+  }
+
+  #source(key: string): Source {
+    const held = this.#held.get(key);
+    return held === undefined ? { entries: [...(this.#overlays.get(key) ?? [])] } : { actor: held.actor };
+  }
+
+  #settle(captured: Captured, durable: boolean): void {
+    if (captured !== this.#captured) throw new Error("a capture is settled twice");
+    this.#captured = undefined;
+    if (durable) this.#checkpoints++;
+    for (const key of captured.changed) {
+      if (durable) this.#overlays.delete(key);
+      else this.#changed.add(key);
+    }
+  }
+
+  /**
+   * Lets actors leave memory: those that were not called for a while, and, while all take too much, the least recently
+   * called. Only what the last checkpoint holds may leave.
+   *
+   * @param now_ms monotonic
+   */
+  evict(now_ms: number, bytes_max = ACTORS_BYTES_MAX): void {
+    for (const [address, held] of this.#held) {
+      held.called_ms ??= now_ms;
+      const leaves = this.#bytes > bytes_max || now_ms - held.called_ms >= ACTOR_IDLE_MS;
+      if (!leaves || this.#changed.has(address) || this.#captured?.has(address) === true) continue;
+      this.#held.delete(address);
+      this.#bytes -= held.bytes;
+    }
+  }
+
+  /** What every entry leaves with the shard. */
+  #note({ actor, at, nonce: [key, until_s] }: Entry): void {
+    this.#changed.add(actor);
+    this.#at_ms = at;
     this.#nonces.set(key, until_s);
     // Oldest first, and none lives longer than another by more than a minute: the front is what has expired.
     for (const [old, until] of this.#nonces) {
-      if (until * 1000 >= now_ms) break;
+      if (until * 1000 >= at) break;
       this.#nonces.delete(old);
     }
   }
-}
-
-function blank(): Actor {
-  return { state: undefined, behaviour: undefined, monitors: new Map(), replies: new Replies() };
-}
-
-function forgetMonitors(actor: Actor, now_ms: number): void {
-  for (const [id, { until_ms }] of actor.monitors) {
-    if (isOver(until_ms, now_ms)) actor.monitors.delete(id);
-  }
-}
-
-/** No token passes the monitor's caveat any more, also on a node whose clock is behind. */
-export function isOver(until_ms: number | null, now_ms: number): boolean {
-  return until_ms !== null && until_ms + CLOCK_SKEW_S_MAX * 1000 <= now_ms;
-}
-
-function actorLine(address: string, actor: Actor): string {
-  const monitors = [...actor.monitors].map(
-    ([id, { state, until_ms }]): MonitorRecord => [id, state, until_ms],
-  );
-  const line = JSON.stringify({ actor: address, behaviour: actor.behaviour, monitors });
-  return actor.state === undefined ? line : `${line.slice(0, -1)},"state":${actor.state}}`;
-}
-
-function* keptRecords(actor: Actor): Iterable<KeptRecord> {
-  for (const [key, { digest, until_ms, reply }] of actor.replies) yield [key, digest, until_ms, reply];
-}
-
-/** The records as JSON arrays, several where one would outgrow a part of a checkpoint. */
-function* arrays<T>(records: Iterable<T>): Iterable<string> {
-  let texts: string[] = [];
-  let length = 0;
-  for (const record of records) {
-    const text = JSON.stringify(record);
-    if (length > 0 && length + text.length > CHECKPOINT_PART_BYTES) {
-      yield `[${texts.join(",")}]`;
-      texts = [];
-      length = 0;
-    }
-    texts.push(text);
-    length += text.length;
-  }
-  if (length > 0) yield `[${texts.join(",")}]`;
 }

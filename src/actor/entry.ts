@@ -1,22 +1,26 @@
 /**
- * What the log says about actors, version 1: one entry for each call that took effect, one line of a checkpoint
- * for each actor.
+ * What the log says about actors, version 2: one entry for each call that took effect, JSON on one line.
+ *
+ *     {"v":2,"actor":"t/account/1","message":"deposit","args":…,"at":…,"seed":"…","signer":"…",
+ *      "behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],"reply":…,"kept":["<key>","<digest>",<until>],
+ *      "nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
  *
  * An entry holds the inputs of the turn (so that it can be run again and compared) and all of its effect: new
- * state, monitor steps, kept reply, nonce. Recovery applies effects and never runs a handler.
+ * state, monitor steps, kept reply, nonce. Recovery applies effects and never runs a handler. The new state is a
+ * splice of the one before (`delta`), or, where that is not shorter, whole (`state`); neither means unchanged.
  */
 import type { Json } from "../json.ts";
+import { applyDelta, type Delta, deltaOf } from "./delta.ts";
 
 /** `[monitor id, state, until]`: until is ms since the epoch, `null` where no caveat before it expires. */
 export type MonitorRecord = readonly [id: string, state: number, until_ms: number | null];
 /** `[key, digest of the request, until]` of a reply that is kept for retries. */
 export type ReplyRecord = readonly [key: string, digest: string, until_ms: number];
-export type KeptRecord = readonly [...ReplyRecord, reply: Json];
 /** `[key, until]`: a signed request that must not be taken again. */
 export type NonceRecord = readonly [key: string, until_s: number];
 
 export interface Entry {
-  readonly v: 1;
+  readonly v: 2;
   /** `tenant/type/id`. */
   readonly actor: string;
   readonly message: string;
@@ -35,30 +39,44 @@ export interface Entry {
 }
 
 export interface ParsedEntry extends Entry {
-  /** The actor's new state; absent where the turn left it as it was. */
+  /** The actor's new state, and at most one of the two: whole, or as a change of the one before. */
   readonly state?: Json;
+  readonly delta?: Delta;
 }
 
-/** @param state the new state as JSON text, spliced in as it is */
-export function encodeEntry(entry: Entry, state: string | undefined): string {
+/**
+ * @param before the actor's state until now, `undefined` where it has none
+ * @param after its new state, `undefined` where the turn left it as it was; both as JSON.stringify writes them
+ */
+export function encodeEntry(entry: Entry, before: string | undefined, after: string | undefined): string {
   const text = JSON.stringify(entry);
-  return state === undefined ? text : `${text.slice(0, -1)},"state":${state}}`;
+  return after === undefined ? text : `${text.slice(0, -1)},${stateMember(before, after)}}`;
+}
+
+function stateMember(before: string | undefined, after: string): string {
+  const whole = `"state":${after}`;
+  if (before === undefined) return whole;
+  const delta = `"delta":${JSON.stringify(deltaOf(before, after))}`;
+  return delta.length < whole.length ? delta : whole;
 }
 
 /** Throws on what was not written by `encodeEntry`: its object passed its checksum, so that is a bug. */
 export function decodeEntry(text: string): ParsedEntry {
   const entry = JSON.parse(text) as ParsedEntry;
-  if (entry.v !== 1) throw new Error(`a log entry has version ${String(entry.v)}; this version reads 1`);
+  if (entry.v !== 2) throw new Error(`a log entry has version ${String(entry.v)}; this version reads 2`);
   return entry;
 }
 
-/** One line of a checkpoint: an actor, replies it keeps (after its line), or nonces that are still remembered. */
-export type SnapshotLine =
-  | {
-      readonly actor: string;
-      readonly state?: Json;
-      readonly behaviour: readonly [expression: string, state: number];
-      readonly monitors: readonly MonitorRecord[];
-    }
-  | { readonly of: string; readonly replies: readonly KeptRecord[] }
-  | { readonly nonces: readonly NonceRecord[] };
+/**
+ * The new state as JSON text, `undefined` where the entry leaves it as it was. Throws where the entry does not follow
+ * on that state: then the log lacks an entry or has one twice, and nothing built on it may be answered.
+ */
+export function stateAfter(
+  { actor, state, delta }: ParsedEntry,
+  before: string | undefined,
+): string | undefined {
+  if (delta === undefined) return state === undefined ? undefined : JSON.stringify(state);
+  const after = before === undefined ? undefined : applyDelta(before, delta);
+  if (after === undefined) throw new Error(`a log entry does not follow on the state of ${actor}`);
+  return after;
+}

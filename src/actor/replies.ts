@@ -22,6 +22,11 @@ export class Replies {
     return this.#kept.size;
   }
 
+  /** Of keys, digests and replies as text. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   get(key: string): KeptReply | undefined {
     return this.#kept.get(key);
   }

@@ -1,18 +1,21 @@
 /**
  * The shard's runtime: one call at a time for each actor, its effect whole or not at all.
  *
- * A call looks at the kept replies, steps all monitors, runs the handler's turn, and becomes one log entry; its
- * reply leaves when that entry is durable (law 5). The next call already sees the new state: should the entry
- * fail, the log is ended and nothing that was built on it is ever answered. Refusals that depend on state wait
- * for what they saw to be durable, too.
+ * Once its actor is in memory, a call looks at the kept replies, steps all monitors, runs the handler's turn, and
+ * becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already sees the new
+ * state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
+ * only looked (a kept reply, a refusal that depends on state) waits for what it saw to be durable, and for this node
+ * to be sure that no other one leads.
  */
+import type { ReadRecord } from "../cluster/records.ts";
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { IDEMPOTENCY_RETENTION_MS, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
-import { type Actor, type Actors, isOver } from "./actors.ts";
+import { type Actor, isOver } from "./actor.ts";
+import type { Actors } from "./actors.ts";
 import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
 
 /** What a turn leaves: its reply, and the new state as JSON text where it changed. */
@@ -54,6 +57,8 @@ export interface EntryLog {
   append(entry: string): Promise<Refusal | undefined>;
   /** Resolves when all that was appended before is settled. */
   settled(): Promise<Refusal | undefined>;
+  /** Resolves when it is certain that this node still leads the shard: `undefined` where it does. */
+  confirm(): Promise<Refusal | undefined>;
 }
 
 export interface Protocols {
@@ -72,30 +77,45 @@ export class Shard {
   readonly #actors: Actors;
   readonly #log: EntryLog;
   readonly #protocols: Protocols;
+  readonly #read: ReadRecord;
 
-  constructor(actors: Actors, log: EntryLog, protocols: Protocols) {
+  constructor(actors: Actors, log: EntryLog, protocols: Protocols, read: ReadRecord) {
     this.#actors = actors;
     this.#log = log;
     this.#protocols = protocols;
+    this.#read = read;
+  }
+
+  /** Actors in memory. */
+  get count(): number {
+    return this.#actors.count;
   }
 
   async call(call: Call): Promise<Answer | Refusal> {
     const address = `${call.tenant}/${call.actor}`;
-    const actor = this.#actors.peek(address);
+    let actor = this.#actors.get(address);
+    // Asked for again after each wait: in between it may have left memory.
+    while (actor === undefined) {
+      const loaded = await this.#actors.load(address, this.#read);
+      if (isRefusal(loaded)) return loaded;
+      actor = this.#actors.get(address);
+    }
+    // From here to the append nothing waits: that is what makes it one call at a time.
     const kept = keptReply(actor, call);
     if (kept !== undefined) return this.#after(kept);
 
     const effect = this.#turn(actor, call);
     if (isRefusal(effect)) return this.#after(effect);
-    const entry: Entry = { v: 1, actor: address, ...effect.entry };
-    this.#actors.apply(entry, effect.state);
-    const failed = await this.#log.append(encodeEntry(entry, effect.state));
+    const entry: Entry = { v: 2, actor: address, ...effect.entry };
+    const text = encodeEntry(entry, actor.state, effect.state);
+    this.#actors.change(entry, effect.state);
+    const failed = await this.#log.append(text);
     return failed ?? { reply: entry.reply, kept: false };
   }
 
-  /** An answer that only looked: it leaves when what it saw is durable. */
+  /** An answer that only looked: it leaves when what it saw is durable and no other node can have gone further. */
   async #after(answer: Answer | Refusal): Promise<Answer | Refusal> {
-    return (await this.#log.settled()) ?? answer;
+    return (await this.#log.settled()) ?? (await this.#log.confirm()) ?? answer;
   }
 
   /** The whole effect of one message, without applying any of it. */
