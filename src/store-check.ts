@@ -7,7 +7,7 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { fromUtf8, toHex } from "./bytes.ts";
-import { checkpointKey, decodeObject, logKey, ownKey } from "./cluster/format.ts";
+import { decodeObject, logKey, manifestKey, ownKey } from "./cluster/format.ts";
 import type { Ownership } from "./cluster/ownership.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
 import { STORE_READS_AT_ONCE } from "./limits.ts";
@@ -148,9 +148,9 @@ class Check {
       if (!this.#owned.has(shard)) this.problems.push({ key: ownKey(shard), detail: "it is missing" });
     }
     for (const [shard, ownership] of this.#owned) {
-      const { seq, parts } = ownership.checkpoint ?? { seq: 0, parts: 0 };
-      for (let part = 0; part < parts; part++) this.#require(checkpointKey(shard, seq, part));
-      this.#sequence(shard, seq, ownership.epoch);
+      const { checkpoint } = ownership;
+      if (checkpoint !== null) this.#require(manifestKey(shard, checkpoint.id));
+      this.#sequence(shard, checkpoint?.seq ?? 0, ownership.epoch);
     }
   }
 
