@@ -8,9 +8,10 @@
  */
 import { Hono } from "hono";
 import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
-import { authorize, type Grant, refuseExpired } from "./authorize/authorize.ts";
-import { fromUtf8, toHex } from "./bytes.ts";
+import { authorize, type Grant } from "./authorize/authorize.ts";
+import { toHex } from "./bytes.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
+import { type Envelope, type EnvelopeOptions, nonceKey, openEnvelope, replayed } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { parseJson } from "./json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
@@ -18,29 +19,19 @@ import type { ProtocolCache } from "./protocol/cache.ts";
 import { monitorId } from "./protocol/monitor.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
-import { readBody, refuseAnnounced } from "./request/body.ts";
+import { readBody } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
-import {
-  type PassedOn,
-  readAuthorization,
-  readIdempotencyKey,
-  readPassedOn,
-  readTimeout,
-} from "./request/headers.ts";
-import { type ReceivedSignature, readSignature } from "./request/signature-base.ts";
-import { readTarget, type Target } from "./request/target.ts";
+import { type PassedOn, readPassedOn, readTimeout } from "./request/headers.ts";
 import { HTTP_SIGNATURE_TAG, taggedHash } from "./signature/bip340.ts";
-import { refuseStale, rememberUntil } from "./signature/freshness.ts";
+import { rememberUntil } from "./signature/freshness.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 import type { SignatureScheme } from "./signature/scheme.ts";
-import type { ActorType, MessageType, Tenant } from "./tenants.ts";
-import { decodeToken, type V1Codec } from "./token/envelope.ts";
+import type { ActorType, MessageType } from "./tenants.ts";
 import { verifyingKey } from "./token/keyring.ts";
-import { type Macaroon, parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
+import { parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
 import { verify } from "./token/verify.ts";
 
-export interface GatewayOptions {
-  readonly tenant: (name: string) => Tenant | undefined;
+export interface GatewayOptions extends EnvelopeOptions {
   /** Does a call where its actor lives: in this process, or at the node that leads its shard. */
   readonly call: (
     call: Call,
@@ -50,18 +41,13 @@ export interface GatewayOptions {
   readonly protocols: ProtocolCache;
   readonly scheme: SignatureScheme;
   readonly replays: ReplayWindow;
-  /** Whether callers may address this gate under that host and port; never inferred from a request. */
-  readonly answersTo: (host: string) => boolean;
   /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
   readonly unready: () => Refusal | undefined;
   readonly closed: () => Refusal | undefined;
   readonly record: Recorder;
-  /** ms since the epoch. */
-  readonly now_ms: () => number;
   /** Monotonic. */
   readonly monotonic_ms: () => number;
   readonly random: (length: number) => Uint8Array;
-  readonly v1?: V1Codec;
 }
 
 export function createGateway(gate: GatewayOptions): Hono {
@@ -153,62 +139,6 @@ async function passBody(
     return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
   return gate.call(call, { request, body, hops, admit: admitOnce(gate, envelope) }, deadline_ms);
 }
-
-/** A request whose shape is right. Token and signature are still only claims. */
-interface Envelope {
-  readonly target: Target;
-  readonly tenant: Tenant;
-  readonly macaroon: Macaroon;
-  readonly signature: ReceivedSignature;
-  readonly idempotencyKey: string | undefined;
-}
-
-function openEnvelope(gate: GatewayOptions, request: Request): Envelope | Refusal {
-  const url = URL.parse(request.url);
-  if (url === null) return refuse("malformed_request", "the request's host and path are no URL");
-  const target = readTarget(url);
-  if (isRefusal(target)) return target;
-  // A second Host line is joined to the first: what is signed must not depend on which one is read.
-  if (!gate.answersTo(url.host) || request.headers.get("host")?.includes(","))
-    return refuse("malformed_request", `this gate does not answer under the host that the request names`);
-  const tenant = gate.tenant(target.tenant);
-  if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${target.tenant}`);
-  const announced = refuseAnnounced(request.headers);
-  if (announced !== undefined) return announced;
-  const idempotencyKey = readIdempotencyKey(request.headers.get("idempotency-key"));
-  if (isRefusal(idempotencyKey)) return idempotencyKey;
-
-  const macaroon = claimedToken(gate, request);
-  if (isRefusal(macaroon)) return macaroon;
-  const signature = claimedSignature(gate, request, url);
-  if (isRefusal(signature)) return signature;
-  return { target, tenant, macaroon, signature, idempotencyKey };
-}
-
-function claimedToken(gate: GatewayOptions, request: Request): Macaroon | Refusal {
-  const text = readAuthorization(request.headers.get("authorization"));
-  if (isRefusal(text)) return text;
-  const macaroon = decodeToken(text, gate.v1);
-  if (isRefusal(macaroon)) return macaroon.with({ token: 0 });
-  const texts = macaroon.unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
-  return refuseExpired(texts, gate.now_ms()) ?? macaroon;
-}
-
-function claimedSignature(gate: GatewayOptions, request: Request, url: URL): ReceivedSignature | Refusal {
-  const signature = readSignature({
-    method: request.method,
-    authority: url.host,
-    path: url.pathname,
-    query: "?",
-    field: (name) => request.headers.get(name),
-  });
-  if (isRefusal(signature)) return signature;
-  if (gate.replays.has(nonceKey(signature))) return replayed();
-  return refuseStale(signature, gate.now_ms() / 1000) ?? signature;
-}
-
-const nonceKey = ({ keyid, nonce }: ReceivedSignature): string => `${keyid}:${nonce}`;
-const replayed = (): Refusal => refuse("replayed", "a request with this key and nonce was already taken");
 
 /** The token's HMAC chain, then the request's signature: from here on the caller is known. */
 function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroon | Refusal {

@@ -78,7 +78,7 @@ class Recovery {
       reign = opened.epoch;
     }
     const listed = await this.#list();
-    if (isRefusal(listed)) return listed;
+    if (listed !== undefined) return listed;
     for (let seq = (checkpoint?.seq ?? 0) + 1; ; ) {
       const slot = (await this.#slot(seq)) ?? (await this.#seal(seq));
       if (isRefusal(slot)) return slot;
@@ -130,9 +130,7 @@ class Recovery {
    * and none that says that this one was durable. A seal over a loss would cut off the rest of the history.
    */
   async #refuseHole(seq: number): Promise<Refusal | undefined> {
-    const listed = await this.#list();
-    if (isRefusal(listed)) return listed;
-    for (const later of listed.filter((slot) => slot > seq)) {
+    for (const later of this.#listed.filter((slot) => slot > seq)) {
       const found = later < seq + COMMIT_WINDOW_MAX ? await this.#read(later) : "beyond";
       if (isRefusal(found)) return found;
       if (found === undefined) continue;
@@ -156,11 +154,12 @@ class Recovery {
     return mine ? undefined : deposed(this.#shard);
   }
 
-  async #list(): Promise<readonly number[] | Refusal> {
+  /** Once, before anything is read: a slot that was lost has had others behind it for long. */
+  async #list(): Promise<Refusal | undefined> {
     const keys = await this.#store.list(logPrefix(this.#shard));
     if (isRefusal(keys)) return keys;
     this.#listed = keys.map(slotOf).toSorted((a, b) => a - b);
-    return this.#listed;
+    return undefined;
   }
 
   /** Reads a slot, and begins to read those that follow: a long log must not cost a round trip for each slot. */

@@ -1,0 +1,85 @@
+/**
+ * The first stage: a request whose shape is right. Cheap, touches no secret, remembers nothing.
+ *
+ * Token and signature are still only claims. What can be refused by their text alone (an expired token, a stale or
+ * repeated signature) is refused here, before any key is looked at.
+ */
+import { refuseExpired } from "./authorize/authorize.ts";
+import { fromUtf8 } from "./bytes.ts";
+import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { refuseAnnounced } from "./request/body.ts";
+import { readAuthorization, readIdempotencyKey } from "./request/headers.ts";
+import { type ReceivedSignature, readSignature } from "./request/signature-base.ts";
+import { readTarget, type Target } from "./request/target.ts";
+import { refuseStale } from "./signature/freshness.ts";
+import type { ReplayWindow } from "./signature/replay.ts";
+import type { Tenant } from "./tenants.ts";
+import { decodeToken, type V1Codec } from "./token/envelope.ts";
+import type { Macaroon } from "./token/macaroon.ts";
+
+export interface EnvelopeOptions {
+  readonly tenant: (name: string) => Tenant | undefined;
+  readonly replays: Pick<ReplayWindow, "has">;
+  /** Whether callers may address this gate under that host and port; never inferred from a request. */
+  readonly answersTo: (host: string) => boolean;
+  /** ms since the epoch. */
+  readonly now_ms: () => number;
+  readonly v1?: V1Codec;
+}
+
+/** A request whose shape is right. Token and signature are still only claims. */
+export interface Envelope {
+  readonly target: Target;
+  readonly tenant: Tenant;
+  readonly macaroon: Macaroon;
+  readonly signature: ReceivedSignature;
+  readonly idempotencyKey: string | undefined;
+}
+
+export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope | Refusal {
+  const url = URL.parse(request.url);
+  if (url === null) return refuse("malformed_request", "the request's host and path are no URL");
+  const target = readTarget(url);
+  if (isRefusal(target)) return target;
+  // A second Host line is joined to the first: what is signed must not depend on which one is read.
+  if (!gate.answersTo(url.host) || request.headers.get("host")?.includes(","))
+    return refuse("malformed_request", `this gate does not answer under the host that the request names`);
+  const tenant = gate.tenant(target.tenant);
+  if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${target.tenant}`);
+  const announced = refuseAnnounced(request.headers);
+  if (announced !== undefined) return announced;
+  const idempotencyKey = readIdempotencyKey(request.headers.get("idempotency-key"));
+  if (isRefusal(idempotencyKey)) return idempotencyKey;
+
+  const macaroon = claimedToken(gate, request);
+  if (isRefusal(macaroon)) return macaroon;
+  const signature = claimedSignature(gate, request, url);
+  if (isRefusal(signature)) return signature;
+  return { target, tenant, macaroon, signature, idempotencyKey };
+}
+
+function claimedToken(gate: EnvelopeOptions, request: Request): Macaroon | Refusal {
+  const text = readAuthorization(request.headers.get("authorization"));
+  if (isRefusal(text)) return text;
+  const macaroon = decodeToken(text, gate.v1);
+  if (isRefusal(macaroon)) return macaroon.with({ token: 0 });
+  const texts = macaroon.unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
+  return refuseExpired(texts, gate.now_ms()) ?? macaroon;
+}
+
+function claimedSignature(gate: EnvelopeOptions, request: Request, url: URL): ReceivedSignature | Refusal {
+  const signature = readSignature({
+    method: request.method,
+    authority: url.host,
+    path: url.pathname,
+    query: "?",
+    field: (name) => request.headers.get(name),
+  });
+  if (isRefusal(signature)) return signature;
+  if (gate.replays.has(nonceKey(signature))) return replayed();
+  return refuseStale(signature, gate.now_ms() / 1000) ?? signature;
+}
+
+export const nonceKey = ({ keyid, nonce }: ReceivedSignature): string => `${keyid}:${nonce}`;
+export const replayed = (): Refusal =>
+  refuse("replayed", "a request with this key and nonce was already taken");
