@@ -12,7 +12,7 @@ import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatCaveat } from "../../src/authorize/caveats.ts";
 import { HOPS_HEADER } from "../../src/cluster/forward.ts";
-import type { Survey } from "../../src/cluster/survey.ts";
+import { type Survey, survey } from "../../src/cluster/survey.ts";
 import { CODES, type Problem } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
 import { type Caller, type CallOutcome, send, signCall } from "../../src/sdk/client.ts";
@@ -21,7 +21,7 @@ import { readKeyring } from "../../src/tenants.ts";
 import { activeKey } from "../../src/token/keyring.ts";
 import { codeOf, inOneHour, MASTER, mintToken, must, newSigner, random } from "../support/gate.ts";
 import { type NodeProcess, startNodeProcess } from "../support/node-process.ts";
-import { json } from "../support/postern.ts";
+import { exchange, wire } from "../support/raw.ts";
 
 const SHARDS = 16;
 const ACCOUNTS = Array.from({ length: 24 }, (_, i) => `account/n${i}`);
@@ -67,14 +67,17 @@ function call(node: NodeProcess, actor: string, message: string, args: Json = {}
   return send(signCall({ ...caller, url: node.url }, { tenant: "demo", actor, message, args }), fetch);
 }
 
-async function survey(): Promise<Survey> {
-  return (await json(["cluster", "--store", `file:${directory}`])) as unknown as Survey;
+async function look(): Promise<Survey> {
+  const store = sqliteStore(directory);
+  const found = must(await survey(store, Date.now()));
+  await store.close();
+  return found;
 }
 
 /** Waits until the store shows that every one of so many nodes has taken shards, and that all are led. */
 async function shared(count: number): Promise<void> {
   for (;;) {
-    const { nodes: found, shards } = await survey();
+    const { nodes: found, shards } = await look();
     const busy = found.filter(({ shards: owned }) => owned > 0).length;
     if (busy === count && shards.every(({ seq }) => seq !== null)) return;
     await setTimeout(50);
@@ -170,9 +173,8 @@ describe("nodes on one store", () => {
     );
     const codes: string[] = [];
     for (const { url } of [...nodes, ...nodes]) {
-      const copy = { ...request, url: request.url.replace(signedFor, url) };
-      const headers = { ...request.headers, host: new URL(signedFor).host };
-      codes.push(codeOf(await send({ ...copy, headers }, fetch)));
+      const { status, body } = await exchange(url, wire(request));
+      codes.push(status === 200 ? "200" : (JSON.parse(body) as Problem).code);
     }
     expect(codes.toSorted()).toEqual(["200", ...Array.from({ length: codes.length - 1 }, () => "replayed")]);
   });
@@ -216,7 +218,7 @@ describe("nodes on one store", () => {
     if (victim !== undefined) await kill(victim);
     await shared(1);
     expect(await total()).toBe(before);
-    const { nodes: left } = await survey();
+    const { nodes: left } = await look();
     expect(left.map(({ url }) => url)).toEqual([...nodes].map(({ url }) => url));
   });
 });
