@@ -226,7 +226,7 @@ const kept = (key: string, at: number) =>
   entryOf({ at, kept: [key, "d", at + 10 * MINUTE_MS], nonce: [`of ${key} ${at}`, at / 1000 + 90] });
 
 /** `t/account/1` after these entries, none of which sets a state. */
-async function after(...entries: readonly Entry[]): Promise<Actor> {
+async function actorAfter(...entries: readonly Entry[]): Promise<Actor> {
   const { actors } = await live(entries.map((entry) => ({ entry, state: undefined })));
   return loaded(actors, "t/account/1");
 }
@@ -234,13 +234,17 @@ async function after(...entries: readonly Entry[]): Promise<Actor> {
 describe("what has expired is forgotten", () => {
   test("kept replies, oldest first", async () => {
     const last = entryOf({ at: NOW_MS + 10 * MINUTE_MS + 1 });
-    const { replies } = await after(kept("old", NOW_MS), kept("young", NOW_MS + 5 * MINUTE_MS), last);
+    const { replies } = await actorAfter(kept("old", NOW_MS), kept("young", NOW_MS + 5 * MINUTE_MS), last);
     expect([...replies.keys()]).toEqual(["young"]);
   });
 
   test("a key that is used again does not keep the older ones alive", async () => {
     const later = NOW_MS + 11 * MINUTE_MS;
-    const { replies } = await after(kept("again", NOW_MS), kept("old", NOW_MS + 1), kept("again", later));
+    const { replies } = await actorAfter(
+      kept("again", NOW_MS),
+      kept("old", NOW_MS + 1),
+      kept("again", later),
+    );
     expect([...replies.keys()]).toEqual(["again"]);
   });
 
@@ -263,9 +267,9 @@ describe("what has expired is forgotten", () => {
     const over_ms = until_ms + CLOCK_SKEW_S_MAX * 1000;
     const entries = [entryOf({ monitors }), entryOf({ at: over_ms - 1, monitors: [["early", 1, null]] })];
     // Another node's clock may be behind: there the caveats may still pass.
-    expect((await after(...entries)).monitors.size).toBe(MONITORS_PER_ACTOR_MAX + 1);
+    expect((await actorAfter(...entries)).monitors.size).toBe(MONITORS_PER_ACTOR_MAX + 1);
     const late = entryOf({ at: over_ms, monitors: [["late", 1, null]] });
-    expect([...(await after(...entries, late)).monitors.keys()]).toEqual(["early", "late"]);
+    expect([...(await actorAfter(...entries, late)).monitors.keys()]).toEqual(["early", "late"]);
   });
 });
 
@@ -287,7 +291,7 @@ describe("a record", () => {
   });
 
   test("of an actor that has no state says none", async () => {
-    const actor = await after(entryOf({ behaviour: ["deposit*", 1] }));
+    const actor = await actorAfter(entryOf({ behaviour: ["deposit*", 1] }));
     const [line = ""] = writeRecord("t/account/1", actor, NOW_MS);
     expect(JSON.parse(line)).not.toHaveProperty("state");
     expect((await readBack(actor, NOW_MS)).state).toBeUndefined();
@@ -295,7 +299,7 @@ describe("a record", () => {
 
   test("leaves out what has expired, and nothing before its time", async () => {
     const until_ms = NOW_MS + 10 * MINUTE_MS;
-    const actor = await after(
+    const actor = await actorAfter(
       entryOf({
         behaviour: ["deposit*", 1],
         monitors: [

@@ -29,10 +29,7 @@ type Step =
 const anyCall = fc
   .record({
     actor: fc.constantFrom(...IDS),
-    message: fc.constantFrom(
-      ...["open", "open", "deposit", "deposit", "withdraw", "balance", "balance"],
-      "close",
-    ),
+    message: fc.constantFrom("open", "open", "deposit", "deposit", "withdraw", "balance", "balance", "close"),
     caveats: fc.oneof(
       fc.constant<number[]>([]),
       fc.uniqueArray(fc.nat(CAVEATS.length - 1), { maxLength: 2 }),
