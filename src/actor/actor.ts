@@ -48,11 +48,12 @@ export function isOver(until_ms: number | null, now_ms: number): boolean {
   return until_ms !== null && until_ms + CLOCK_SKEW_S_MAX * 1000 <= now_ms;
 }
 
-/** What an actor without anything takes, and one monitor with its id: measured on V8, rounded up. */
+/** An actor without anything, and what a monitor or a kept reply takes beside its text: measured on V8, rounded up. */
 const ACTOR_BYTES = 1024;
-const MONITOR_BYTES = 192;
+const ITEM_BYTES = 256;
 
 /** About what the actor takes in memory. */
 export function bytesOf({ state, monitors, replies }: Actor): number {
-  return ACTOR_BYTES + (state?.length ?? 0) + monitors.size * MONITOR_BYTES + replies.bytes;
+  const items = monitors.size + replies.size;
+  return ACTOR_BYTES + items * ITEM_BYTES + (state?.length ?? 0) + replies.bytes;
 }

@@ -81,6 +81,7 @@ export class Actors implements Records {
       if (checkpoints !== this.#checkpoints) continue;
       if (isRefusal(lines)) return lines;
       const actor = readRecord(address, lines, this.#overlays.get(address));
+      // They are in the actor now, and would only take room.
       this.#overlays.delete(address);
       const bytes = bytesOf(actor);
       this.#held.set(address, { actor, bytes, called_ms: undefined });

@@ -5,7 +5,7 @@
  * turn carries the seed of its call into the state, so a state tells which calls took effect, in which order.
  */
 
-import type { Actor, Actors } from "../../src/actor/actors.ts";
+import type { Actor } from "../../src/actor/actor.ts";
 import type { Call, CaveatMonitor, Protocols } from "../../src/actor/shard.ts";
 import type { Turn } from "../../src/dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
@@ -86,14 +86,6 @@ export function caveat(id: string, expression: string, until_ms?: number): Cavea
   return { id, automaton: compiled(expression), caveat: { index: 0, text }, until_ms };
 }
 
-export function accountOf(actors: Actors, address = "t/account/1"): Account {
-  return account(actors.peek(address).state);
-}
-
 export function monitorsOf({ monitors }: Actor): Record<string, number> {
   return Object.fromEntries([...monitors].map(([id, { state }]) => [id, state]));
-}
-
-export function linesOf(actors: Actors): readonly Json[] {
-  return [...actors.lines()].map((line) => JSON.parse(line) as Json);
 }
