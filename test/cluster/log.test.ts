@@ -212,6 +212,40 @@ describe("a store that does not answer", () => {
     expect(await recovered(store)).toEqual(['"before"']);
   });
 
+  test("while a checkpoint was asked for: what it refuses is in no checkpoint", async () => {
+    const store = memoryStore();
+    let cut = false;
+    const held: (() => void)[] = [];
+    const node = await opened(
+      intercept(store, {
+        put: async (key, next) => (cut && isLogKey(key) ? unclear() : next()),
+        get: async (key, next) => (cut && isLogKey(key) ? SILENT : next()),
+        delete: async (_key, next) => {
+          await new Promise<void>((go) => held.push(go));
+          return next();
+        },
+      }),
+      SMALL,
+    );
+    await node.appendEach(...numbered("a", 3 + CHECKPOINT_HANDOVER_SLOTS));
+    await quiet();
+    expect(held).toHaveLength(1);
+    // Waits for the sweep of the last checkpoint.
+    const asked = node.log.checkpoint();
+    cut = true;
+    const unknown = node.append('"unknown"');
+    await quiet();
+    expect(await node.append('"refused"')).toMatchObject({ code: "store_unavailable" });
+    expect(await unknown).toMatchObject({ code: "outcome_unknown" });
+    cut = false;
+    while (held.length > 0) {
+      for (const go of held.splice(0)) go();
+      await quiet();
+    }
+    await asked;
+    expect(await recovered(store)).toEqual(numbered("a", 3 + CHECKPOINT_HANDOVER_SLOTS));
+  });
+
   test("an unclear put that was applied counts once, also when it is sent twice", async () => {
     const store = memoryStore();
     let puts = 0;
@@ -335,6 +369,22 @@ describe("a hand-over", () => {
     expect(await ownership(store)).toMatchObject({ epoch: 1, session: null });
     expect(node.stepDowns).toEqual([]);
     expect(await recovered(store)).toEqual(['"in flight"', '"waits"']);
+  });
+
+  test("keeps what it refuses out of a checkpoint that becomes due meanwhile", async () => {
+    const store = memoryStore();
+    let armed = false;
+    const barrier = new Barrier(store, (key) => armed && isLogKey(key));
+    const node = await opened(barrier.store, SMALL);
+    armed = true;
+    const first = node.append('"in flight"');
+    await quiet();
+    const waits = node.append('"makes it due"');
+    const given = node.log.handOver();
+    expect(await node.append('"refused"')).toMatchObject({ code: "not_leader" });
+    barrier.open();
+    expect(await Promise.all([first, waits, given])).toEqual([undefined, undefined, undefined]);
+    expect(await recovered(store)).toEqual(['"in flight"', '"makes it due"']);
   });
 
   test("during a checkpoint that was asked for waits for it, and none is begun afterwards", async () => {
