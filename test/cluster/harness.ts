@@ -2,15 +2,18 @@
 
 import { utf8 } from "../../src/bytes.ts";
 import {
+  decodeObject,
   decodeSlot,
   type LogObject,
   logPrefix,
   manifestKey,
+  partKey,
   type SlotHeader,
   slotOf,
 } from "../../src/cluster/format.ts";
 import { type LogOptions, openLog, type ShardLog } from "../../src/cluster/log.ts";
 import { type Ownership, readOwnership } from "../../src/cluster/ownership.ts";
+import type { Manifest } from "../../src/cluster/pages.ts";
 import type { Capture, ReadRecord, Records } from "../../src/cluster/records.ts";
 import { crc32 } from "../../src/crc32.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
@@ -208,6 +211,26 @@ export async function currentManifest(store: Store): Promise<string> {
   const { checkpoint } = await ownership(store);
   if (checkpoint === null) throw new Error("there is no checkpoint");
   return manifestKey(SHARD, checkpoint.id);
+}
+
+/** What the checkpoint that counts has: its manifest, and the keys of all its objects. */
+export async function checkpointObjects(
+  store: Store,
+): Promise<{ manifest: Manifest; keys: readonly string[] }> {
+  const { checkpoint } = await ownership(store);
+  const key = await currentManifest(store);
+  const found = await store.get(key);
+  if (checkpoint === null || found === undefined || isRefusal(found))
+    throw new Error("there is no checkpoint");
+  const object = decodeObject(found.body);
+  if (typeof object === "string") throw new Error(`${key} ${object}`);
+  const manifest = JSON.parse(object.lines[0] ?? "") as Manifest;
+  const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+  const pages = manifest.pages.flatMap((page, number) =>
+    page === null ? [] : numbers(page.parts).map((part) => partKey(SHARD, page.id, number, part)),
+  );
+  const common = numbers(manifest.common).map((part) => partKey(SHARD, checkpoint.id, "common", part));
+  return { manifest, keys: [key, ...common, ...pages].toSorted() };
 }
 
 /** `["<name>0", "<name>1", …]`: entries, told apart. */
