@@ -81,6 +81,7 @@ describe("a checkpoint", () => {
     const node = await opened(store, SMALL);
     await node.appendQuietly(...numbered("a", 200));
     await expectSwept(store);
+    expect(await recovered(store)).toEqual(numbered("a", 200));
   });
 
   test("larger than a part is written in several", async () => {

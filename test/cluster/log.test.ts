@@ -180,11 +180,14 @@ describe("fencing", () => {
   test("seals tell the epochs apart, and leave room for what their predecessors had in flight", async () => {
     const store = memoryStore();
     for (let i = 0; i < 3; i++) await opened(store);
-    const seals = [...(await slots(store))].map(([seq, { header }]) => ({ seq, ...header }));
+    const seals = [...(await slots(store))].map(([seq, { header }]) => ({ seq, header }));
     expect(seals).toMatchObject([
-      { seq: 1, kind: "seal", epoch: 1, resume: 1 + COMMIT_WINDOW_MAX },
-      { seq: 1 + COMMIT_WINDOW_MAX, kind: "seal", epoch: 2, resume: 1 + 2 * COMMIT_WINDOW_MAX },
-      { seq: 1 + 2 * COMMIT_WINDOW_MAX, kind: "seal", epoch: 3, resume: 1 + 3 * COMMIT_WINDOW_MAX },
+      { seq: 1, header: { kind: "seal", epoch: 1, resume: 1 + COMMIT_WINDOW_MAX } },
+      { seq: 1 + COMMIT_WINDOW_MAX, header: { kind: "seal", epoch: 2, resume: 1 + 2 * COMMIT_WINDOW_MAX } },
+      {
+        seq: 1 + 2 * COMMIT_WINDOW_MAX,
+        header: { kind: "seal", epoch: 3, resume: 1 + 3 * COMMIT_WINDOW_MAX },
+      },
     ]);
   });
 });

@@ -36,7 +36,7 @@ const entriesOf = (epoch: number, durable: number): SlotHeader => ({
 });
 const sealOf = (epoch: number, resume: number): SlotHeader => ({ kind: "seal", ...written(epoch), resume });
 
-async function put(
+async function occupy(
   store: Store,
   seq: number,
   header: SlotHeader,
@@ -45,10 +45,10 @@ async function put(
   await store.put(logKey(SHARD, seq), encodeObject(header, lines), { ifNoneMatch: "*" });
 }
 
-async function found(store: Store): Promise<Owned | undefined> {
-  const owned = await readOwnership(store, SHARD);
-  if (isRefusal(owned)) throw new Error(owned.detail);
-  return owned;
+async function owned(store: Store): Promise<Owned | undefined> {
+  const found = await readOwnership(store, SHARD);
+  if (isRefusal(found)) throw new Error(found.detail);
+  return found;
 }
 
 async function overwrite(store: Store, key: string, change: (body: Uint8Array) => void): Promise<void> {
@@ -90,13 +90,13 @@ describe("recovery", () => {
     const store = await withHistory({ checkpointed: false });
     await opened(store);
     // The second seal is in the slot behind the three entries: only a broken node writes where it lets entries begin.
-    await put(store, FIRST + 3 + COMMIT_WINDOW_MAX, entriesOf(1, FIRST + 2), ['"void"']);
+    await occupy(store, FIRST + 3 + COMMIT_WINDOW_MAX, entriesOf(1, FIRST + 2), ['"void"']);
     expect(await recovered(store)).toEqual(numbered("a", 3));
   });
 
   test("stops where a newer owner has written", async () => {
     const store = await withHistory({ checkpointed: false });
-    await put(store, FIRST + 3, sealOf(9, FIRST + 7));
+    await occupy(store, FIRST + 3, sealOf(9, FIRST + 7));
     expect(await refusedOpening(store)).toMatchObject({ code: "not_leader" });
   });
 
@@ -106,7 +106,7 @@ describe("recovery", () => {
       put: async (key, next) => {
         const put = await next();
         // My seal stands: now another node claims, and no seal of its own tells me so.
-        if (key.startsWith("log/")) await claim(store, SHARD, await found(store), "thief", "thief-1");
+        if (key.startsWith("log/")) await claim(store, SHARD, await owned(store), "thief", "thief-1");
         return put;
       },
     });
@@ -135,11 +135,11 @@ describe("recovery", () => {
 
   test("of two who take the shard at once at most one leads, and nothing is lost", async () => {
     const store = await withHistory({ checkpointed: false });
-    const one = await claim(store, SHARD, await found(store), "one", "one");
-    const two = await claim(store, SHARD, await found(store), "two", "two");
+    const one = await claim(store, SHARD, await owned(store), "one", "one");
+    const two = await claim(store, SHARD, await owned(store), "two", "two");
     if (isRefusal(one) || isRefusal(two)) throw new Error("not claimed");
-    const run = (owned: Owned, nonce: string) =>
-      recover(store, SHARD, owned, () => nonce, new Checkpoints(store, SHARD), new History());
+    const run = (claimed: Owned, nonce: string) =>
+      recover(store, SHARD, claimed, () => nonce, new Checkpoints(store, SHARD), new History());
     expect(await run(two, "two-seal")).toMatchObject({ resume: FIRST + 3 + COMMIT_WINDOW_MAX });
     expect(await run(one, "one-seal")).toMatchObject({ code: "not_leader" });
     expect(await recovered(store)).toEqual(numbered("a", 3));
@@ -277,7 +277,7 @@ describe("lost or damaged objects are named, never passed over", () => {
   test("a seal whose epoch the entries behind it have not got", async () => {
     const store = await withHistory({ checkpointed: false });
     for (let i = 0; i < 3; i++) await opened(store);
-    await put(store, FIRST + 3 + 3 * COMMIT_WINDOW_MAX, entriesOf(5, FIRST + 3), ['"unsealed"']);
+    await occupy(store, FIRST + 3 + 3 * COMMIT_WINDOW_MAX, entriesOf(5, FIRST + 3), ['"unsealed"']);
     const refusal = await refusedOpening(store);
     expect(refusal).toMatchObject({
       code: "store_unavailable",
@@ -338,9 +338,9 @@ describe("claiming", () => {
         await Promise.all(
           Array.from({ length: 8 }, (_, i) => claim(store, SHARD, before, `s${i}`, `s${i}-${round}`)),
         )
-      ).map((owned) => (isRefusal(owned) ? owned.code : owned.ownership.epoch));
+      ).map((claimed) => (isRefusal(claimed) ? claimed.code : claimed.ownership.epoch));
     for (let round = 1; round <= 3; round++) {
-      const outcomes = await race(await found(store), round);
+      const outcomes = await race(await owned(store), round);
       expect(outcomes.filter((outcome) => outcome !== "not_leader")).toEqual([round]);
     }
     expect((await ownership(store)).epoch).toBe(3);
@@ -354,8 +354,8 @@ describe("claiming", () => {
         return unclear();
       },
     });
-    const owned = await claim(cut, SHARD, undefined, "s", "n");
-    expect(isRefusal(owned) ? owned.detail : owned.ownership.epoch).toBe(1);
+    const claimed = await claim(cut, SHARD, undefined, "s", "n");
+    expect(isRefusal(claimed) ? claimed.detail : claimed.ownership.epoch).toBe(1);
     expect((await ownership(store)).epoch).toBe(1);
   });
 

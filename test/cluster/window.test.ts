@@ -41,19 +41,19 @@ async function flying(entries: readonly string[] = IN_FLIGHT, window = WINDOW): 
   flights.armed = true;
   const answers = entries.map(() => "pending");
   for (const [i, entry] of entries.entries()) {
-    void node.append(entry).then((refusal) => {
-      answers[i] = refusal?.code ?? "ok";
-    });
+    void (async () => {
+      answers[i] = (await node.append(entry))?.code ?? "ok";
+    })();
     await quiet();
   }
   return { store, flights, node, answers };
 }
 
-function permutations<T>(items: readonly T[]): readonly T[][] {
+function permutations(items: readonly number[]): readonly number[][] {
   if (items.length === 0) return [[]];
-  return items.flatMap((item) =>
-    permutations(items.filter((other) => other !== item)).map((rest) => [item, ...rest]),
-  );
+  const beginning = (first: number): number[][] =>
+    permutations(items.filter((other) => other !== first)).map((rest) => [first].concat(rest));
+  return items.flatMap(beginning);
 }
 
 const times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value);
@@ -107,12 +107,38 @@ describe("a window", () => {
 });
 
 describe("in the middle of a window", () => {
-  /** What the calls are told when the second commit fails in this way, whichever answer comes first. */
-  async function answersWith(
-    fail: (flying: Flying) => Promise<void>,
-    code: string,
-    durable: readonly string[],
-  ): Promise<void> {
+  const ONE = IN_FLIGHT.slice(0, 1);
+  const UNSEEN = SLOTS.filter((slot) => slot !== FIRST + 1);
+
+  test.each([
+    {
+      what: "a slot of somebody else ends it: what stands before it counts, what stands behind it never does",
+      fail: async ({ store, flights }: Flying): Promise<void> => {
+        await flights.apply(FIRST);
+        expect(await (await opened(store)).entries()).toEqual(ONE);
+        for (const slot of SLOTS.slice(1)) await flights.apply(slot);
+      },
+      code: "not_leader",
+      history: ONE,
+    },
+    {
+      what: "an unknown outcome that was not applied leaves all behind it unknown, and there they end",
+      fail: async ({ flights }: Flying): Promise<void> => {
+        for (const slot of UNSEEN) await flights.apply(slot);
+      },
+      code: "outcome_unknown",
+      history: ONE,
+    },
+    {
+      what: "an unknown outcome that was applied leaves all behind it unknown, and they count",
+      fail: async ({ flights }: Flying): Promise<void> => {
+        for (const slot of SLOTS) await flights.apply(slot);
+      },
+      code: "outcome_unknown",
+      history: IN_FLIGHT,
+    },
+  ])("$what", async ({ fail, code, history }) => {
+    // Whichever answer comes first.
     for (const order of permutations(SLOTS)) {
       const all = await flying();
       const { store, flights, node, answers } = all;
@@ -124,41 +150,8 @@ describe("in the middle of a window", () => {
       expect(answers, order.join()).toEqual(["ok", ...times(WINDOW - 1, code)]);
       expect(node.stepDowns, order.join()).toHaveLength(1);
       expect(await node.append('"later"')).toBe(node.stepDowns[0]);
-      expect(await recovered(store), order.join()).toEqual(durable);
+      expect(await recovered(store), order.join()).toEqual(history);
     }
-  }
-
-  test("a slot of somebody else ends it: what stands before it counts, what stands behind it never does", async () => {
-    await answersWith(
-      async ({ store, flights }) => {
-        await flights.apply(FIRST);
-        const next = await opened(store);
-        expect(await next.entries()).toEqual(IN_FLIGHT.slice(0, 1));
-        for (const slot of SLOTS.slice(1)) await flights.apply(slot);
-      },
-      "not_leader",
-      IN_FLIGHT.slice(0, 1),
-    );
-  });
-
-  test("an unknown outcome that was not applied leaves all behind it unknown, and there they end", async () => {
-    await answersWith(
-      async ({ flights }) => {
-        for (const slot of SLOTS.filter((other) => other !== FIRST + 1)) await flights.apply(slot);
-      },
-      "outcome_unknown",
-      IN_FLIGHT.slice(0, 1),
-    );
-  });
-
-  test("an unknown outcome that was applied leaves all behind it unknown, and they count", async () => {
-    await answersWith(
-      async ({ flights }) => {
-        for (const slot of SLOTS) await flights.apply(slot);
-      },
-      "outcome_unknown",
-      IN_FLIGHT,
-    );
   });
 
   test("a failure refuses at once what was not sent", async () => {
