@@ -58,6 +58,7 @@ export class Lease {
   readonly #options: LeaseOptions;
   #etag = "";
   #validUntil_ms = Number.NEGATIVE_INFINITY;
+  #ended = false;
   #renewing: Promise<"renewed" | "unclear" | "lost"> | undefined;
 
   constructor(options: LeaseOptions) {
@@ -78,7 +79,7 @@ export class Lease {
   }
 
   get isValid(): boolean {
-    return this.#options.clock.now_ms() < this.#validUntil_ms;
+    return !this.#ended && this.#options.clock.now_ms() < this.#validUntil_ms;
   }
 
   /** How long to wait between two renewals. */
@@ -96,14 +97,14 @@ export class Lease {
 
   /** Others need not wait for the end of the lease. */
   async remove(): Promise<void> {
-    this.#validUntil_ms = Number.NEGATIVE_INFINITY;
+    this.invalidate();
     await this.#renewing;
     await this.#options.store.delete(nodeKey(this.#options.session));
   }
 
-  /** It counts no longer, whatever the clock says. */
+  /** It counts no longer, whatever the clock or a renewal on its way says. */
   invalidate(): void {
-    this.#validUntil_ms = Number.NEGATIVE_INFINITY;
+    this.#ended = true;
   }
 
   async #renew(attempts: number): Promise<"renewed" | "unclear" | "lost"> {

@@ -41,6 +41,7 @@ export class Retention {
   /** What the last checkpoint cost. */
   #checkpointBytes = 0;
   #taken: Taken | undefined;
+  #closed = false;
   /** A checkpoint being written, or a sweep. */
   #working: Promise<void> | undefined;
   /** Data slots up to here have been deleted. */
@@ -115,7 +116,7 @@ export class Retention {
 
   /** Captures what has been appended so far: all up to the last slot sent, and what waits. */
   take(lastSent: number, waiting: number): void {
-    if (this.#taken !== undefined || this.#working !== undefined) return;
+    if (this.#closed || this.#taken !== undefined || this.#working !== undefined) return;
     const boundary = waiting === 0 ? lastSent : undefined;
     this.#taken = { capture: this.#records.capture(), queued: waiting, boundary };
   }
@@ -128,7 +129,13 @@ export class Retention {
     this.#inBackground(this.#write(capture, boundary));
   }
 
+  /** From here on the records may hold what the log has refused: nothing more is captured. */
+  close(): void {
+    this.#closed = true;
+  }
+
   end(): void {
+    this.close();
     this.#taken?.capture.settle(false);
     this.#taken = undefined;
   }

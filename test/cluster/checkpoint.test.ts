@@ -1,44 +1,53 @@
 import { describe, expect, test } from "vitest";
-import { claim } from "../../src/cluster/ownership.ts";
-import { isRefusal } from "../../src/errors.ts";
-import { CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_PART_BYTES, COMMIT_ENTRIES_MAX } from "../../src/limits.ts";
-import type { Store } from "../../src/store/contract.ts";
+import { decodeSlot } from "../../src/cluster/format.ts";
+import { claim, readOwnership } from "../../src/cluster/ownership.ts";
+import { isRefusal, type Refusal } from "../../src/errors.ts";
+import {
+  CHECKPOINT_LOG_BYTES_MIN,
+  CHECKPOINT_PART_BYTES,
+  COMMIT_ENTRIES_MAX,
+  COMMIT_WINDOW_MAX,
+} from "../../src/limits.ts";
+import type { Store, StoredObject } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
-import { Barrier, type Hooks, intercept, unclear } from "../store/intercept.ts";
-import { Incarnation, numbered, opened, ownership, quiet, recovered, SHARD, slots } from "./harness.ts";
-
-const SMALL = { checkpointLogBytesMin: 300 };
+import { Barrier, type Hooks, intercept, SILENT, unclear } from "../store/intercept.ts";
+import {
+  checkpointObjects,
+  Incarnation,
+  keysOf,
+  numbered,
+  opened,
+  ownership,
+  quiet,
+  recovered,
+  SHARD,
+  SMALL,
+  slots,
+} from "./harness.ts";
 
 async function kinds(store: Store): Promise<string[]> {
   return [...(await slots(store)).values()].map(({ header }) => header.kind);
-}
-
-async function appendQuietly(node: Incarnation, entries: readonly string[]): Promise<void> {
-  for (const entry of entries) {
-    await node.appendEach(entry);
-    await node.log.idle();
-  }
 }
 
 describe("a checkpoint", () => {
   test("is made once the log is longer than its bound, and the history goes on behind it", async () => {
     const store = memoryStore();
     const node = await opened(store, SMALL);
-    await appendQuietly(node, numbered("a", 40));
+    await node.appendQuietly(...numbered("a", 40));
     const { checkpoint } = await ownership(store);
     expect(checkpoint?.seq).toBeGreaterThan(1);
     const next = await opened(store);
     expect(next.history.restored).toBeGreaterThan(0);
-    expect(next.history.entries).toEqual(numbered("a", 40));
+    expect(await next.entries()).toEqual(numbered("a", 40));
   });
 
   test("is not made before: the bound is the one of limits.ts", async () => {
     const store = memoryStore();
     const node = await opened(store);
     const quarter = JSON.stringify("q".repeat(CHECKPOINT_LOG_BYTES_MIN / 4));
-    await appendQuietly(node, [quarter, quarter, quarter]);
+    await node.appendQuietly(quarter, quarter, quarter);
     expect((await ownership(store)).checkpoint).toBeNull();
-    await appendQuietly(node, [quarter, quarter]);
+    await node.appendQuietly(quarter, quarter);
     expect((await ownership(store)).checkpoint).not.toBeNull();
   });
 
@@ -47,8 +56,8 @@ describe("a checkpoint", () => {
     const node = await opened(store, SMALL);
     let checkpoints = 0;
     let last = 0;
-    for (const entry of numbered("a", 300)) {
-      await appendQuietly(node, [entry]);
+    for (let i = 0; i < 300; i++) {
+      await node.appendQuietly(JSON.stringify(`${i} ${"x".repeat(2000)}`));
       const seq = (await ownership(store)).checkpoint?.seq ?? 0;
       if (seq !== last) checkpoints++;
       last = seq;
@@ -61,7 +70,7 @@ describe("a checkpoint", () => {
     const store = memoryStore();
     for (let i = 0; i < 4; i++) {
       const node = await opened(store, SMALL);
-      await appendQuietly(node, numbered(`n${i}-`, 20));
+      await node.appendQuietly(...numbered(`n${i}-`, 20));
     }
     await expectSwept(store);
     expect((await kinds(store)).filter((kind) => kind === "seal")).toHaveLength(4);
@@ -70,17 +79,18 @@ describe("a checkpoint", () => {
   test("deletes the parts of the one before", async () => {
     const store = memoryStore();
     const node = await opened(store, SMALL);
-    await appendQuietly(node, numbered("a", 200));
-    const { checkpoint } = await ownership(store);
-    expect(await store.list("ckpt/")).toHaveLength(checkpoint?.parts ?? 0);
+    await node.appendQuietly(...numbered("a", 200));
+    await expectSwept(store);
+    expect(await recovered(store)).toEqual(numbered("a", 200));
   });
 
   test("larger than a part is written in several", async () => {
     const store = memoryStore();
-    const node = await opened(store, SMALL);
+    const node = await opened(store, { checkpointLogBytesMin: CHECKPOINT_PART_BYTES });
     const large = JSON.stringify("l".repeat(CHECKPOINT_PART_BYTES / 2 + 1));
-    await appendQuietly(node, [large, large, '"small"']);
-    expect((await ownership(store)).checkpoint?.parts).toBe(2);
+    await node.appendQuietly(large, large, '"small"');
+    const { keys } = await checkpointObjects(store);
+    expect(keys.filter((key) => /\/0\/00000[01]$/.test(key))).toHaveLength(2);
     expect(await recovered(store)).toEqual([large, large, '"small"']);
   });
 
@@ -162,7 +172,7 @@ describe("whoever comes late, when the history is collected long ago,", () => {
     const late = zombie.append('"late"');
     await quiet();
     const next = await opened(store, SMALL);
-    await appendQuietly(next, numbered("a", 20));
+    await next.appendQuietly(...numbered("a", 20));
     expect((await ownership(store)).checkpoint?.seq).toBeGreaterThan(3);
     barrier.open();
     expect(await late).toMatchObject({ code: "not_leader" });
@@ -171,19 +181,19 @@ describe("whoever comes late, when the history is collected long ago,", () => {
 
   test("and is still recovering, does not lead: its first free slot is not the end of the log", async () => {
     const store = memoryStore();
-    await appendQuietly(await opened(store), numbered("old", 3));
+    await (await opened(store)).appendQuietly(...numbered("old", 3));
     let pass: (() => void) | undefined;
     // Pauses in its first read of a data slot.
     const paused = intercept(store, {
       get: async (key, next) => {
-        if (key.endsWith("02") && pass === undefined) await new Promise<void>((go) => (pass = go));
+        if (key.endsWith("06") && pass === undefined) await new Promise<void>((go) => (pass = go));
         return next();
       },
     });
     const slow = new Incarnation().open(paused, "slow");
     await quiet();
     const node = await opened(store, SMALL);
-    await appendQuietly(node, numbered("a", 20));
+    await node.appendQuietly(...numbered("a", 20));
     pass?.();
     expect(await slow).toMatchObject({ code: "not_leader" });
     await node.appendEach('"b"');
@@ -229,7 +239,10 @@ describe("a node that is deposed during a checkpoint", () => {
       SMALL,
     );
     let appended = 0;
-    while (held.length === 0) await node.appendEach(`"${appended++}"`);
+    while (held.length === 0) {
+      await node.appendEach(`"${appended++}"`);
+      await quiet();
+    }
     const inFlight = node.append('"in flight"');
     await quiet();
     await opened(store);
@@ -248,11 +261,12 @@ describe("a node that is deposed during a checkpoint", () => {
     const node = await opened(
       intercept(store, {
         put: async (key, next) => {
-          if (key.startsWith("ckpt/")) {
+          if (!breath.held && key.startsWith("ckpt/")) {
             // The next commit does not get past its breath; meanwhile somebody takes the shard.
             breath.held = true;
             void node.append('"waits"').then((answer) => answers.push(answer?.code));
-            await claim(store, SHARD, "thief", () => "thief");
+            const found = await readOwnership(store, SHARD);
+            if (!isRefusal(found)) await claim(store, SHARD, found, "thief", "thief");
           }
           return next();
         },
@@ -265,7 +279,10 @@ describe("a node that is deposed during a checkpoint", () => {
       },
     );
     const answers: (string | undefined)[] = [];
-    for (let i = 0; !breath.held && i < 50; i++) await node.appendEach(`"${i}"`);
+    for (let i = 0; !breath.held && i < 50; i++) {
+      await node.appendEach(`"${i}"`);
+      await quiet();
+    }
     for (let i = 0; i < 3; i++) await quiet();
     expect(answers).toEqual(["not_leader"]);
     const before = (await slots(store)).size;
@@ -277,7 +294,7 @@ describe("a node that is deposed during a checkpoint", () => {
 });
 
 /** Stops a node for ever at its nth store operation: before it, or after it but before the answer. */
-function stoppedAt(nth: number, when: "before" | "after"): { hooks: Hooks; reached: () => boolean } {
+function stoppedAt(nth: number, when: "before" | "after") {
   let count = 0;
   const at = async <T>(next: () => Promise<T>): Promise<T> => {
     const mine = count++;
@@ -285,54 +302,143 @@ function stoppedAt(nth: number, when: "before" | "after"): { hooks: Hooks; reach
     if (mine === nth && when === "after") await next();
     return new Promise<T>(() => {});
   };
-  return {
-    hooks: {
-      get: (_key, next) => at(next),
-      put: (_key, next) => at(next),
-      delete: (_key, next) => at(next),
-      list: (_prefix, next) => at(next),
-    },
-    reached: () => count > nth,
+  const hooks: Hooks = {
+    get: (_key, next) => at(next),
+    put: (_key, next) => at(next),
+    delete: (_key, next) => at(next),
+    list: (_prefix, next) => at(next),
   };
+  return { hooks, reached: () => count > nth, operations: () => count };
 }
 
-describe("a crash", () => {
+/** A store that knows which seals were ever written. */
+function remembering(): { store: Store; seals: Set<string> } {
+  const inner = memoryStore();
+  const seals = new Set<string>();
+  const store = intercept(inner, {
+    put: async (key, next, body) => {
+      const put = await next();
+      const object = key.startsWith("log/") ? decodeSlot(body) : "no slot";
+      if (put.outcome === "done" && typeof object !== "string" && object.header.kind === "seal")
+        seals.add(key);
+      return put;
+    },
+  });
+  return { store, seals };
+}
+
+/** A life over some checkpoints and their sweeps, as far as the faults let it come. */
+async function live(store: Store, window: number, acknowledged: string[]): Promise<void> {
+  const slow = intercept(store, {
+    put: async (_key, next) => {
+      await quiet();
+      return next();
+    },
+  });
+  const node = await new Incarnation().open(slow, "mortal", { ...SMALL, window });
+  if (isRefusal(node)) return;
+  for (let i = 0; i < 12 && node.log.ended === undefined; i++) {
+    const first = node.append(`"first ${i}"`);
+    // The commit of the first is sent and not yet in the store: with a window of one this waits for it.
+    for (let tick = 0; tick < 20; tick++) await Promise.resolve();
+    const answers = [first, node.append(`"second ${i}"`)];
+    for (const [j, name] of ["first", "second"].entries())
+      if ((await answers[j]) === undefined) acknowledged.push(`"${name} ${i}"`);
+    await node.log.idle();
+  }
+}
+
+/** Resolves when the store has not been asked for anything for a while. */
+async function still(operations: () => number): Promise<void> {
+  for (let rounds = 0, seen = -1; rounds < 5; rounds++) {
+    if (seen !== operations()) rounds = 0;
+    seen = operations();
+    await quiet();
+  }
+}
+
+/** What a fault at the nth operation may leave: all that was acknowledged, and at most what was in flight. */
+async function expectWhole(
+  { store, seals }: ReturnType<typeof remembering>,
+  acknowledged: readonly string[],
+  fault: string,
+): Promise<void> {
+  const next = await opened(store, SMALL);
+  const entries = await next.entries();
+  expect(entries.slice(0, acknowledged.length), fault).toEqual(acknowledged);
+  expect(entries.length - acknowledged.length, fault).toBeLessThanOrEqual(2);
+  await next.appendQuietly(...numbered("b", 10));
+  expect(await recovered(store), fault).toEqual([...entries, ...numbered("b", 10)]);
+  await expectSwept(store);
+  const keys = await keysOf(store, "log/");
+  expect(
+    [...seals].filter((key) => !keys.includes(key)),
+    fault,
+  ).toEqual([]);
+}
+
+/** Some operations from the nth on are not answered. */
+function failingAt(nth: number, length: number, isDone: boolean) {
+  let count = 0;
+  const at = async <T>(next: () => Promise<T>, silence: () => Promise<T>): Promise<T> => {
+    const mine = count++;
+    if (mine < nth || mine >= nth + length) return next();
+    if (isDone) await next();
+    return silence();
+  };
+  const hooks: Hooks = {
+    get: (_key, next) => at<StoredObject | undefined | Refusal>(next, async () => SILENT),
+    put: (_key, next) => at(next, unclear),
+    delete: (_key, next) => at<"done" | "unknown">(next, async () => "unknown"),
+    list: (_prefix, next) => at<readonly string[] | Refusal>(next, async () => SILENT),
+  };
+  return { hooks, reached: () => count > nth };
+}
+
+describe.each([1, COMMIT_WINDOW_MAX])("with a window of %i, a crash", (window) => {
   // Operation by operation, from the opening over two checkpoints and their sweeps.
   test.each(["before", "after"] as const)(
     "%s any operation loses nothing and stays recoverable",
     async (when) => {
       let crashes = 0;
       for (let nth = 0; ; nth++) {
-        const store = memoryStore();
-        const first = await opened(store, SMALL);
-        await appendQuietly(first, numbered("old", 3));
-        const { hooks, reached } = stoppedAt(nth, when);
+        const all = remembering();
+        await (await opened(all.store, SMALL)).appendQuietly(...numbered("old", 3));
+        const { hooks, reached, operations } = stoppedAt(nth, when);
         const acknowledged = numbered("old", 3);
-        const life = (async () => {
-          const node = await opened(intercept(store, hooks), SMALL);
-          for (const entry of numbered("a", 14)) {
-            await appendQuietly(node, [entry]);
-            acknowledged.push(entry);
-          }
-        })();
-        await Promise.race([life, quietFor(3)]);
+        await Promise.race([live(intercept(all.store, hooks), window, acknowledged), still(operations)]);
         if (!reached()) break;
         crashes++;
-
-        const next = await opened(store, SMALL);
-        const { entries } = next.history;
-        expect(entries.slice(0, acknowledged.length), `operation ${nth}`).toEqual(acknowledged);
-        // What was in flight may be there, too: at most that one.
-        expect(entries.length - acknowledged.length, `operation ${nth}`).toBeLessThanOrEqual(1);
-        const all = [...entries];
-        await appendQuietly(next, numbered("b", 14));
-        expect(await recovered(store), `operation ${nth}`).toEqual([...all, ...numbered("b", 14)]);
-        await expectSwept(store);
+        await expectWhole(all, acknowledged, `operation ${nth}`);
       }
       expect(crashes).toBeGreaterThan(50);
     },
   );
+});
 
+describe("a fault of the store", () => {
+  test.each([
+    ["one operation that is not done", 1, false],
+    ["one operation whose answer is lost", 1, true],
+    ["an outage, nothing of it is done", 15, false],
+    ["an outage, all of it is done", 15, true],
+  ] as const)("at any operation, %s: nothing is lost", async (_name, length, isDone) => {
+    let faults = 0;
+    for (let nth = 0; ; nth++) {
+      const all = remembering();
+      await (await opened(all.store, SMALL)).appendQuietly(...numbered("old", 3));
+      const { hooks, reached } = failingAt(nth, length, isDone);
+      const acknowledged = numbered("old", 3);
+      await live(intercept(all.store, hooks), COMMIT_WINDOW_MAX, acknowledged);
+      if (!reached()) break;
+      faults++;
+      await expectWhole(all, acknowledged, `operation ${nth}`);
+    }
+    expect(faults).toBeGreaterThan(50);
+  });
+});
+
+describe("a crash", () => {
   test("in the middle of a sweep is made good by the next owner", async () => {
     const store = memoryStore();
     let deletes = 0;
@@ -352,19 +458,14 @@ describe("a crash", () => {
   });
 });
 
-async function quietFor(rounds: number): Promise<void> {
-  for (let i = 0; i < rounds; i++) await quiet();
-}
-
-/** No data slot and no part is left behind the checkpoint; every epoch's seal is. */
+/** No data slot is left behind the checkpoint, and no part but those that its manifest names. */
 async function expectSwept(store: Store): Promise<void> {
   const { checkpoint } = await ownership(store);
-  if (checkpoint === null) throw new Error("there is no checkpoint");
   const data = [...(await slots(store))].filter(([, { header }]) => header.kind !== "seal");
-  expect(data.filter(([seq]) => seq <= checkpoint.seq)).toEqual([]);
-  const parts = await store.list("ckpt/");
-  if (isRefusal(parts)) throw new Error(parts.detail);
-  expect(parts.filter((key) => key < `ckpt/007/${String(checkpoint.seq).padStart(20, "0")}/`)).toEqual([]);
+  expect(data.filter(([seq]) => seq <= (checkpoint?.seq ?? 0))).toEqual([]);
+  const { keys } = await checkpointObjects(store);
+  const prefix = `ckpt/007/${String((checkpoint?.seq ?? 0) + 1).padStart(20, "0")}`;
+  expect((await keysOf(store, "ckpt/")).filter((key) => key < prefix).toSorted()).toEqual(keys);
 }
 
 describe("a sweep", () => {
@@ -381,7 +482,7 @@ describe("a sweep", () => {
       }),
       SMALL,
     );
-    await appendQuietly(node, numbered("a", 40));
+    await node.appendQuietly(...numbered("a", 40));
     expect(stubborn).toMatch(/^log\//);
     await expectSwept(store);
   });
@@ -401,16 +502,16 @@ describe("a sweep", () => {
       SMALL,
     );
     damaged = true;
-    await appendQuietly(node, numbered("a", 20));
+    await node.appendQuietly(...numbered("a", 20));
     expect((await ownership(store)).checkpoint).not.toBeNull();
     expect((await slots(store)).get(1)?.header.kind).toBe("seal");
   });
 
   test("does not keep the next owner from serving", async () => {
     const store = memoryStore();
-    await appendQuietly(await opened(store, SMALL), numbered("a", 10));
+    await (await opened(store, SMALL)).appendQuietly(...numbered("a", 10));
     const slow = intercept(store, { delete: () => new Promise(() => {}) });
-    await appendQuietly(await opened(store, SMALL), numbered("b", 3));
+    await (await opened(store, SMALL)).appendQuietly(...numbered("b", 3));
     const node = await opened(slow, SMALL);
     await node.appendEach('"c"');
     expect(await recovered(store)).toEqual([...numbered("a", 10), ...numbered("b", 3), '"c"']);
@@ -427,11 +528,11 @@ describe("a checkpoint that the store refuses", () => {
       }),
       SMALL,
     );
-    await appendQuietly(node, numbered("a", 15));
+    await node.appendQuietly(...numbered("a", 15));
     expect((await ownership(store)).checkpoint).toBeNull();
     expect(node.stepDowns).toEqual([]);
     failing = false;
-    await appendQuietly(node, numbered("b", 15));
+    await node.appendQuietly(...numbered("b", 15));
     expect((await ownership(store)).checkpoint).not.toBeNull();
     expect(await recovered(store)).toEqual([...numbered("a", 15), ...numbered("b", 15)]);
   });

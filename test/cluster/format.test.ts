@@ -1,24 +1,34 @@
 import { crc32 as zlibCrc32 } from "node:zlib";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checkpointKey, decodeObject, encodeObject, type Header, logKey } from "../../src/cluster/format.ts";
+import {
+  checkpointId,
+  decodeObject,
+  decodeSlot,
+  encodeObject,
+  type Header,
+  logKey,
+  manifestKey,
+  partKey,
+  slotOf,
+} from "../../src/cluster/format.ts";
 import { crc32 } from "../../src/crc32.ts";
 
-const anyHeader: fc.Arbitrary<Header> = fc.record({
-  epoch: fc.nat(),
-  session: fc.string({ unit: "binary" }),
-  nonce: fc.string(),
-  kind: fc.constantFrom("entries", "seal", "checkpoint"),
-});
-const anyEntries = fc.array(fc.json({ stringUnit: "binary" }), { maxLength: 5 });
+const written = { epoch: fc.nat(), session: fc.string({ unit: "binary" }), nonce: fc.string() };
+const anyHeader: fc.Arbitrary<Header> = fc.oneof(
+  fc.record({ ...written, kind: fc.constant("entries" as const), durable: fc.nat() }),
+  fc.record({ ...written, kind: fc.constant("seal" as const), resume: fc.nat() }),
+  fc.record({ ...written, kind: fc.constant("part" as const) }),
+);
+const anyLines = fc.array(fc.json({ stringUnit: "binary" }), { maxLength: 5 });
 
-const HEADER: Header = { epoch: 3, session: "s", nonce: "n", kind: "entries" };
+const HEADER: Header = { kind: "entries", epoch: 3, session: "s", nonce: "n", durable: 41 };
 
 describe("log objects", () => {
   test("come back as they were written", () => {
     fc.assert(
-      fc.property(anyHeader, anyEntries, (header, entries) => {
-        expect(decodeObject(encodeObject(header, entries))).toEqual({ header, entries });
+      fc.property(anyHeader, anyLines, (header, lines) => {
+        expect(decodeObject(encodeObject(header, lines))).toEqual({ header, lines });
       }),
       { seed: 1 },
     );
@@ -27,7 +37,7 @@ describe("log objects", () => {
   test("are text that a person can read", () => {
     const bytes = encodeObject(HEADER, ['{"a":1}', '{"b":"ü"}']);
     expect(new TextDecoder().decode(bytes)).toBe(
-      'postern-log/1 7c8dd731\n{"epoch":3,"session":"s","nonce":"n","kind":"entries"}\n{"a":1}\n{"b":"ü"}',
+      'postern-log/2 f38b6103\n{"kind":"entries","epoch":3,"session":"s","nonce":"n","durable":41}\n{"a":1}\n{"b":"ü"}',
     );
   });
 
@@ -51,7 +61,14 @@ describe("log objects", () => {
   });
 
   test("of another format are told from damaged ones", () => {
-    expect(decodeObject(new TextEncoder().encode("postern-log/2 00000000\n{}"))).toBe("is not of format 1");
+    expect(decodeObject(new TextEncoder().encode("postern-log/1 00000000\n{}"))).toBe("is not of format 2");
+  });
+
+  test("that are part of a checkpoint are no slots", () => {
+    const part = encodeObject({ kind: "part", epoch: 3, session: "s", nonce: "n" }, ["key line"]);
+    expect(decodeSlot(part)).toBe("is no slot of a log");
+    const slot = encodeObject(HEADER, ["1"]);
+    expect(decodeSlot(slot)).toEqual(decodeObject(slot));
   });
 });
 
@@ -60,8 +77,18 @@ describe("keys", () => {
     const seqs = [0, 1, 9, 10, 99, 100, 12_345_678, Number.MAX_SAFE_INTEGER];
     const names = seqs.map((seq) => logKey(3, seq));
     expect(names.toSorted()).toEqual(names);
-    const parts = seqs.flatMap((seq) => [0, 2, 10].map((part) => checkpointKey(3, seq, part)));
+    expect(names.map(slotOf)).toEqual(seqs);
+    const parts = seqs.flatMap((seq) =>
+      [0, 2, 10].map((part) => partKey(3, checkpointId(seq, "n"), 7, part)),
+    );
     expect(parts.toSorted()).toEqual(parts);
+  });
+
+  test("of one checkpoint stand together under its name", () => {
+    const id = checkpointId(12, "n");
+    expect(manifestKey(3, id)).toBe("ckpt/003/00000000000000000012-n/manifest");
+    expect(partKey(3, id, "common", 0)).toBe("ckpt/003/00000000000000000012-n/common/000000");
+    expect(partKey(3, id, 4, 1)).toBe("ckpt/003/00000000000000000012-n/4/000001");
   });
 });
 

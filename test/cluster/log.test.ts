@@ -1,9 +1,28 @@
 import { describe, expect, test } from "vitest";
 import { logKey } from "../../src/cluster/format.ts";
-import { COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX } from "../../src/limits.ts";
+import {
+  CHECKPOINT_HANDOVER_SLOTS,
+  COMMIT_BYTES_MAX,
+  COMMIT_ENTRIES_MAX,
+  COMMIT_WINDOW_MAX,
+} from "../../src/limits.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { Barrier, intercept, SILENT, unclear } from "../store/intercept.ts";
-import { Incarnation, numbered, opened, quiet, recovered, SHARD, slots } from "./harness.ts";
+import {
+  groupSizes,
+  Incarnation,
+  numbered,
+  opened,
+  ownership,
+  quiet,
+  recovered,
+  SHARD,
+  SMALL,
+  slots,
+} from "./harness.ts";
+
+/** The slot of the first owner's first entries: its seal is in slot 1. */
+const FIRST = 1 + COMMIT_WINDOW_MAX;
 
 const isLogKey = (key: string): boolean => key.startsWith("log/");
 
@@ -33,7 +52,7 @@ describe("appending", () => {
     // The shortest possible continuation of the first append.
     const second = first.then(() => node.log.append('"2"'));
     expect(await second).toBeUndefined();
-    expect(node.log.seq).toBe(3);
+    expect(node.log.seq).toBe(FIRST + 1);
   });
 
   test("answers nothing before the put is done, and in order after it", async () => {
@@ -58,8 +77,7 @@ describe("appending", () => {
     appends.push(...numbered("later", 100).map((entry) => node.append(entry)));
     barrier.open();
     await Promise.all(appends);
-    const sizes = [...(await slots(store)).values()].map(({ entries }) => entries.length);
-    expect(sizes).toEqual([0, 1, 100]);
+    expect(await groupSizes(store)).toEqual([1, 100]);
   });
 
   test("gathers what comes while it breathes", async () => {
@@ -68,7 +86,7 @@ describe("appending", () => {
     const first = node.append('"1"');
     const second = Promise.resolve().then(() => node.append('"2"'));
     await Promise.all([first, second]);
-    expect((await slots(store)).get(2)?.entries).toEqual(['"1"', '"2"']);
+    expect((await slots(store)).get(FIRST)?.lines).toEqual(['"1"', '"2"']);
   });
 
   test("cuts a commit at its bound of entries", async () => {
@@ -76,8 +94,7 @@ describe("appending", () => {
     const node = await opened(store);
     const entries = numbered("e", COMMIT_ENTRIES_MAX * 2 + 1);
     await Promise.all(entries.map((entry) => node.append(entry)));
-    const sizes = [...(await slots(store)).values()].map((object) => object.entries.length);
-    expect(sizes).toEqual([0, COMMIT_ENTRIES_MAX, COMMIT_ENTRIES_MAX, 1]);
+    expect(await groupSizes(store)).toEqual([COMMIT_ENTRIES_MAX, COMMIT_ENTRIES_MAX, 1]);
     expect(await recovered(store)).toEqual(entries);
   });
 
@@ -87,8 +104,7 @@ describe("appending", () => {
     const half = JSON.stringify("h".repeat(COMMIT_BYTES_MAX / 2));
     const large = JSON.stringify("l".repeat(COMMIT_BYTES_MAX));
     await Promise.all([half, '"small"', half, large].map((entry) => node.append(entry)));
-    const sizes = [...(await slots(store)).values()].map(({ entries }) => entries.length);
-    expect(sizes).toEqual([0, 2, 1, 1]);
+    expect(await groupSizes(store)).toEqual([2, 1, 1]);
   });
 
   test("settled waits for all that was appended before, and for nothing else", async () => {
@@ -142,7 +158,7 @@ describe("fencing", () => {
       barrier.open();
       const acknowledged = (refusal ?? (await append)) === undefined;
       expect(acknowledged).toBe(delivered === "before the seal");
-      expect(next.history.entries).toEqual(acknowledged ? ['"in flight"'] : []);
+      expect(await next.entries()).toEqual(acknowledged ? ['"in flight"'] : []);
     }
   });
 
@@ -161,14 +177,17 @@ describe("fencing", () => {
     expect(await recovered(store)).toEqual([...Array.from({ length: 10 }, (_, i) => `"${i}"`), '"late"']);
   });
 
-  test("seals tell the epochs apart", async () => {
+  test("seals tell the epochs apart, and leave room for what their predecessors had in flight", async () => {
     const store = memoryStore();
     for (let i = 0; i < 3; i++) await opened(store);
-    const seals = [...(await slots(store)).values()].map(({ header }) => [header.kind, header.epoch]);
-    expect(seals).toEqual([
-      ["seal", 1],
-      ["seal", 2],
-      ["seal", 3],
+    const seals = [...(await slots(store))].map(([seq, { header }]) => ({ seq, header }));
+    expect(seals).toMatchObject([
+      { seq: 1, header: { kind: "seal", epoch: 1, resume: 1 + COMMIT_WINDOW_MAX } },
+      { seq: 1 + COMMIT_WINDOW_MAX, header: { kind: "seal", epoch: 2, resume: 1 + 2 * COMMIT_WINDOW_MAX } },
+      {
+        seq: 1 + 2 * COMMIT_WINDOW_MAX,
+        header: { kind: "seal", epoch: 3, resume: 1 + 3 * COMMIT_WINDOW_MAX },
+      },
     ]);
   });
 });
@@ -186,7 +205,7 @@ describe("a store that does not answer", () => {
     await node.appendEach('"before"');
     cut = true;
     const inFlight = node.append('"in flight"');
-    await Promise.resolve();
+    await quiet();
     const waiting = node.append('"waiting"');
     const [first, second] = await Promise.all([inFlight, waiting]);
     expect(first).toMatchObject({ code: "outcome_unknown" });
@@ -194,6 +213,40 @@ describe("a store that does not answer", () => {
     expect(await node.append('"later"')).toMatchObject({ code: "store_unavailable" });
     expect(node.stepDowns).toMatchObject([{ code: "store_unavailable" }]);
     expect(await recovered(store)).toEqual(['"before"']);
+  });
+
+  test("while a checkpoint was asked for: what it refuses is in no checkpoint", async () => {
+    const store = memoryStore();
+    let cut = false;
+    const held: (() => void)[] = [];
+    const node = await opened(
+      intercept(store, {
+        put: async (key, next) => (cut && isLogKey(key) ? unclear() : next()),
+        get: async (key, next) => (cut && isLogKey(key) ? SILENT : next()),
+        delete: async (_key, next) => {
+          await new Promise<void>((go) => held.push(go));
+          return next();
+        },
+      }),
+      SMALL,
+    );
+    await node.appendEach(...numbered("a", 3 + CHECKPOINT_HANDOVER_SLOTS));
+    await quiet();
+    expect(held).toHaveLength(1);
+    // Waits for the sweep of the last checkpoint.
+    const asked = node.log.checkpoint();
+    cut = true;
+    const unknown = node.append('"unknown"');
+    await quiet();
+    expect(await node.append('"refused"')).toMatchObject({ code: "store_unavailable" });
+    expect(await unknown).toMatchObject({ code: "outcome_unknown" });
+    cut = false;
+    while (held.length > 0) {
+      for (const go of held.splice(0)) go();
+      await quiet();
+    }
+    await asked;
+    expect(await recovered(store)).toEqual(numbered("a", 3 + CHECKPOINT_HANDOVER_SLOTS));
   });
 
   test("an unclear put that was applied counts once, also when it is sent twice", async () => {
@@ -230,7 +283,169 @@ describe("a store that does not answer", () => {
     for (const deliver of late) expect(await deliver()).toEqual({ outcome: "conflict" });
     await next.appendEach('"after"');
     expect(await recovered(store)).toEqual(['"after"']);
-    expect((await slots(store)).get(2)?.header.kind).toBe("seal");
-    expect(logKey(SHARD, 2)).toBe("log/007/00000000000000000002");
+    expect((await slots(store)).get(FIRST)?.header.kind).toBe("seal");
+    expect(logKey(SHARD, FIRST)).toBe("log/007/00000000000000000005");
+  });
+});
+
+describe("confirming that no other node leads", () => {
+  /** A log whose lease says what the test wants, and how often its ownership was read. */
+  async function leased() {
+    const store = memoryStore();
+    const lease = { isValid: true, reads: 0 };
+    const counting = intercept(store, {
+      get: (key, next) => {
+        if (key.startsWith("own/")) lease.reads++;
+        return next();
+      },
+    });
+    const node = await opened(counting, { leaseIsValid: () => lease.isValid });
+    lease.reads = 0;
+    return { store, lease, node };
+  }
+
+  test("costs no read while the lease is valid", async () => {
+    const { lease, node } = await leased();
+    expect(await node.log.confirm()).toBeUndefined();
+    expect(lease.reads).toBe(0);
+  });
+
+  test("reads the ownership once it is not, and that is enough as long as nobody took the shard", async () => {
+    const { lease, node } = await leased();
+    lease.isValid = false;
+    expect(await node.log.confirm()).toBeUndefined();
+    expect(lease.reads).toBe(1);
+    await node.appendEach('"still mine"');
+  });
+
+  test("finds out who was deposed, and ends the log", async () => {
+    const { store, lease, node } = await leased();
+    await opened(store);
+    lease.isValid = false;
+    expect(await node.log.confirm()).toMatchObject({ code: "not_leader" });
+    expect(node.stepDowns).toMatchObject([{ code: "not_leader" }]);
+    expect(await node.append('"late"')).toMatchObject({ code: "not_leader" });
+    lease.isValid = true;
+    expect(await node.log.confirm()).toMatchObject({ code: "not_leader" });
+    expect(node.stepDowns).toHaveLength(1);
+  });
+
+  test("is refused where the store does not say, and the log goes on", async () => {
+    const store = memoryStore();
+    let silent = false;
+    const node = await opened(intercept(store, { get: async (_key, next) => (silent ? SILENT : next()) }), {
+      leaseIsValid: () => false,
+    });
+    silent = true;
+    expect(await node.log.confirm()).toBe(SILENT);
+    expect(node.log.ended).toBeUndefined();
+    silent = false;
+    expect(await node.log.confirm()).toBeUndefined();
+  });
+
+  test("a checkpoint of its own is no other owner", async () => {
+    const store = memoryStore();
+    const node = await opened(store, { checkpointLogBytesMin: 1, leaseIsValid: () => false });
+    await node.appendQuietly(...numbered("a", 3));
+    expect((await ownership(store)).checkpoint).not.toBeNull();
+    expect(await node.log.confirm()).toBeUndefined();
+  });
+});
+
+describe("a hand-over", () => {
+  test("names nobody only when all that was appended is durable; what comes meanwhile is refused and nowhere", async () => {
+    const { store, barrier, node } = await openedBehindBarrier();
+    const first = node.append('"in flight"');
+    await quiet();
+    const second = node.append('"waits"');
+    const given = node.log.handOver();
+    expect(await node.append('"too late"')).toMatchObject({ code: "not_leader" });
+    await quiet();
+    expect((await ownership(store)).session).not.toBeNull();
+    barrier.letOne();
+    expect(await first).toBeUndefined();
+    await quiet();
+    expect((await ownership(store)).session).not.toBeNull();
+    barrier.open();
+    expect(await second).toBeUndefined();
+    expect(await given).toBeUndefined();
+    expect(await ownership(store)).toMatchObject({ epoch: 1, session: null });
+    expect(node.stepDowns).toEqual([]);
+    expect(await recovered(store)).toEqual(['"in flight"', '"waits"']);
+  });
+
+  test("keeps what it refuses out of a checkpoint that becomes due meanwhile", async () => {
+    const store = memoryStore();
+    let armed = false;
+    const barrier = new Barrier(store, (key) => armed && isLogKey(key));
+    const node = await opened(barrier.store, SMALL);
+    armed = true;
+    const first = node.append('"in flight"');
+    await quiet();
+    const waits = node.append('"makes it due"');
+    const given = node.log.handOver();
+    expect(await node.append('"refused"')).toMatchObject({ code: "not_leader" });
+    barrier.open();
+    expect(await Promise.all([first, waits, given])).toEqual([undefined, undefined, undefined]);
+    expect(await recovered(store)).toEqual(['"in flight"', '"makes it due"']);
+  });
+
+  test("during a checkpoint that was asked for waits for it, and none is begun afterwards", async () => {
+    const store = memoryStore();
+    let hold = false;
+    const held: (() => void)[] = [];
+    const node = await opened(
+      intercept(store, {
+        put: async (key, next) => {
+          if (hold && key.startsWith("ckpt/")) await new Promise<void>((go) => held.push(go));
+          return next();
+        },
+      }),
+      SMALL,
+    );
+    hold = true;
+    await node.appendEach(...numbered("a", 2 + CHECKPOINT_HANDOVER_SLOTS));
+    await quiet();
+    expect(held.length).toBeGreaterThan(0);
+    const asked = node.log.checkpoint();
+    const given = node.log.handOver();
+    expect(await node.append('"refused"')).toMatchObject({ code: "not_leader" });
+    await quiet();
+    expect((await ownership(store)).session).not.toBeNull();
+    hold = false;
+    for (const go of held) go();
+    expect(await given).toBeUndefined();
+    await asked;
+    expect(await recovered(store)).toEqual(numbered("a", 2 + CHECKPOINT_HANDOVER_SLOTS));
+  });
+
+  test("ends the log also where the store does not say whether it was given up: another node may take it", async () => {
+    const store = memoryStore();
+    let cut = false;
+    const node = await opened(intercept(store, { put: async (_key, next) => (cut ? unclear() : next()) }));
+    await node.appendEach('"1"');
+    cut = true;
+    expect(await node.log.handOver()).toMatchObject({ code: "store_unavailable" });
+    expect(await node.append('"2"')).toMatchObject({ code: "not_leader" });
+    expect(await recovered(store)).toEqual(['"1"']);
+  });
+
+  test("of a log that is taken already changes nothing for its new owner", async () => {
+    const store = memoryStore();
+    const old = await opened(store);
+    await old.appendEach('"1"');
+    const young = await opened(store);
+    expect(await old.log.handOver()).toMatchObject({ code: "not_leader" });
+    expect((await ownership(store)).session).not.toBeNull();
+    await young.appendEach('"2"');
+    expect(await recovered(store)).toEqual(['"1"', '"2"']);
+  });
+
+  test("twice is one", async () => {
+    const store = memoryStore();
+    const node = await opened(store);
+    const [first, second] = await Promise.all([node.log.handOver(), node.log.handOver()]);
+    expect([first, second?.code]).toEqual([undefined, "not_leader"]);
+    expect(await ownership(store)).toMatchObject({ epoch: 1, session: null });
   });
 });
