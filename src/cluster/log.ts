@@ -168,6 +168,7 @@ export class ShardLog {
     if (this.#ended !== undefined) return this.#ended;
     const { store, shard, nonce } = this.#options;
     this.#ended = refuse("not_leader", `shard ${shard} is being handed over`);
+    this.#retention.stop();
     await this.idle();
     const released = await update(store, shard, this.#retention.owned, { session: null, nonce: nonce() });
     return isRefusal(released) ? released : undefined;

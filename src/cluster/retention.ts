@@ -41,6 +41,8 @@ export class Retention {
   /** What the last checkpoint cost. */
   #checkpointBytes = 0;
   #taken: Taken | undefined;
+  /** Nothing more is appended. */
+  #stopped = false;
   /** A checkpoint being written, or a sweep. */
   #working: Promise<void> | undefined;
   /** Data slots up to here have been deleted. */
@@ -115,7 +117,7 @@ export class Retention {
 
   /** Captures what has been appended so far: all up to the last slot sent, and what waits. */
   take(lastSent: number, waiting: number): void {
-    if (this.#taken !== undefined || this.#working !== undefined) return;
+    if (this.#stopped || this.#taken !== undefined || this.#working !== undefined) return;
     const boundary = waiting === 0 ? lastSent : undefined;
     this.#taken = { capture: this.#records.capture(), queued: waiting, boundary };
   }
@@ -128,7 +130,13 @@ export class Retention {
     this.#inBackground(this.#write(capture, boundary));
   }
 
+  /** Nothing more is appended: what the records say from here on may have been refused, and is not captured. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   end(): void {
+    this.stop();
     this.#taken?.capture.settle(false);
     this.#taken = undefined;
   }
