@@ -79,6 +79,10 @@ export class Holdings {
    */
   take(shard: number, isFree: (session: string) => Promise<boolean | Refusal>): Promise<Refusal | undefined> {
     return this.#exclusively(shard, async () => {
+      if (this.#mine.has(shard)) return undefined;
+      // Told again, not begun again: who asks often must not put the next try off.
+      const failed = this.failure(shard);
+      if (failed !== undefined) return failed;
       const refusal = await this.#take(shard, isFree);
       if (refusal?.code === "store_unavailable")
         this.#failed.set(shard, { why: refusal, until_ms: this.#options.clock.now_ms() + SHARD_RETRY_MS });
@@ -102,9 +106,6 @@ export class Holdings {
     shard: number,
     isFree: (session: string) => Promise<boolean | Refusal>,
   ): Promise<Refusal | undefined> {
-    if (this.#mine.has(shard)) return undefined;
-    const failed = this.failure(shard);
-    if (failed !== undefined) return failed;
     const found = await this.look(shard);
     if (isRefusal(found)) return found;
     const owner = found?.ownership.session ?? null;

@@ -1,0 +1,192 @@
+/**
+ * The actors of a simulation, and a model of a few lines that says what they must have done.
+ *
+ * An actor counts its turns. `add` and `take` are turns; under the caveat `ordered` they must alternate. `peek` is
+ * refused by the handler, which says what it saw: an answer that only looked. So every answer names a version, and the
+ * versions tell whether the history is one that could have happened one call at a time.
+ */
+import { decodeEntry } from "../../../src/actor/entry.ts";
+import type { Answer, Call, CaveatMonitor, Protocols } from "../../../src/actor/shard.ts";
+import type { Turn } from "../../../src/dispatch/sandbox.ts";
+import { isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
+import type { Json } from "../../../src/json.ts";
+import { type Automaton, compileProtocol } from "../../../src/protocol/automaton.ts";
+import { stepAll } from "../../../src/protocol/monitor.ts";
+
+export type Message = "add" | "take" | "peek";
+
+/** A logical call: sent again under the same key, if it has one, until it is answered. */
+export interface Operation {
+  readonly id: string;
+  readonly shard: number;
+  /** `type/id` */
+  readonly actor: string;
+  readonly message: Message;
+  readonly ordered: boolean;
+  readonly keyed: boolean;
+  attempts: number;
+}
+
+/** What an actor's state says. */
+export interface Version {
+  /** Turns until now. */
+  readonly n: number;
+  /** The attempt that took the last one. */
+  readonly last: string;
+}
+
+const TENANT = "t";
+const BEHAVIOUR = "(add | take | peek)*";
+const ORDERED = "(add ; take)*";
+/** Nonces outlive every simulation, so that all of them must be remembered. */
+const NONCE_LIFE_S = 10_000_000;
+
+function compiled(expression: string): Automaton {
+  const automaton = compileProtocol(expression);
+  if (isRefusal(automaton)) throw new Error(automaton.detail);
+  return automaton;
+}
+
+const automata = new Map([BEHAVIOUR, ORDERED].map((text) => [text, compiled(text)]));
+export const protocols: Protocols = {
+  compile: (text) => automata.get(text) ?? refuse("caveat_denied", `nobody uses the protocol ${text}`),
+  step: stepAll,
+};
+const ordered: CaveatMonitor = {
+  id: "ordered",
+  automaton: compiled(ORDERED),
+  caveat: { index: 0, text: `protocol = ${ORDERED}` },
+  until_ms: undefined,
+};
+
+export const addressOf = (actor: string): string => `${TENANT}/${actor}`;
+
+export function versionOf(state: string | undefined): Version {
+  return state === undefined ? { n: 0, last: "" } : (JSON.parse(state) as Version);
+}
+
+/** @param padding makes the states larger, so that they fill pages */
+export function callOf(operation: Operation, attempt: string, now_ms: number, padding: string): Call {
+  const { id, actor, message, keyed } = operation;
+  const run = ({ state, seed }: Turn): { reply: Json; state: string | undefined } | Refusal => {
+    const { n, last } = versionOf(state);
+    if (message === "peek") return refuse("handler_error", JSON.stringify({ n, last }));
+    return { reply: { n: n + 1 }, state: JSON.stringify({ n: n + 1, last: seed, padding }) };
+  };
+  return {
+    tenant: TENANT,
+    actor,
+    message,
+    args: {},
+    signer: "somebody",
+    now_ms,
+    seed: attempt,
+    behaviour: BEHAVIOUR,
+    monitors: operation.ordered ? [ordered] : [],
+    messages: undefined,
+    reads: false,
+    idempotency: keyed ? { key: id, digest: message } : undefined,
+    nonce: { key: attempt, until_s: Math.floor(now_ms / 1000) + NONCE_LIFE_S },
+    run,
+  };
+}
+
+/** What one actor has done as far as it is durable. */
+export class Account {
+  /** The attempt of each turn. */
+  readonly turns: string[] = [];
+  /** The state of the caveat's monitor after each turn, and before the first: the next `ordered` message. */
+  readonly expects: Message[] = ["add"];
+  /** The turn of each idempotency key. */
+  readonly keys = new Map<string, number>();
+  /** The latest version that an answer has shown. Whoever calls later must see it. */
+  shown = 0;
+
+  get expected(): Message {
+    return this.expects.at(-1) as Message;
+  }
+}
+
+export class Accounts {
+  readonly #fail: (what: string) => void;
+  readonly #accounts = new Map<string, Account>();
+  readonly #attempts = new Map<string, Operation>();
+  /** The turn that each attempt took. */
+  readonly #counted = new Map<string, number>();
+  /** Attempts that were told that they have no effect. */
+  readonly #refused = new Set<string>();
+
+  constructor(fail: (what: string) => void) {
+    this.#fail = fail;
+  }
+
+  of(address: string): Account {
+    const known = this.#accounts.get(address) ?? new Account();
+    this.#accounts.set(address, known);
+    return known;
+  }
+
+  attempt(operation: Operation): string {
+    const attempt = `${operation.id}.${++operation.attempts}`;
+    this.#attempts.set(attempt, operation);
+    return attempt;
+  }
+
+  /** An entry has become durable. @returns its attempt. */
+  counted(text: string): string {
+    const { actor, seed, message, reply, kept } = decodeEntry(text);
+    const account = this.of(actor);
+    if (this.#counted.has(seed)) this.#fail(`${seed} took effect twice`);
+    if (this.#refused.has(seed)) this.#fail(`${seed} was refused and took effect`);
+    const n = account.turns.push(seed);
+    this.#counted.set(seed, n);
+    const told = (reply as { readonly n: number }).n;
+    if (told !== n) this.#fail(`turn ${n} of ${actor} took itself for turn ${told}`);
+    if (kept !== undefined) {
+      if (account.keys.has(kept[0])) this.#fail(`the key ${kept[0]} took effect twice`);
+      account.keys.set(kept[0], n);
+    }
+    const operation = this.#attempts.get(seed);
+    if (operation === undefined) this.#fail(`nobody has sent ${seed}`);
+    const steps = operation?.ordered === true;
+    if (steps && message !== account.expected) this.#fail(`${seed} took effect out of order`);
+    const after = message === "add" ? "take" : "add";
+    account.expects.push(steps ? after : account.expected);
+    return seed;
+  }
+
+  /**
+   * A node answers.
+   * @param shown the latest version that had been shown when the call began
+   */
+  answered(attempt: string, operation: Operation, answer: Answer | Refusal, shown: number): void {
+    const account = this.of(addressOf(operation.actor));
+    if (!isRefusal(answer)) {
+      const { n } = answer.reply as unknown as Version;
+      if (answer.kept) return this.#checkKept(account, operation, attempt, n);
+      if (this.#counted.get(attempt) !== n) this.#fail(`${attempt} was acknowledged and is not durable`);
+      if (n <= shown) this.#fail(`${attempt} is turn ${n}, but turn ${shown} was seen before it began`);
+      account.shown = Math.max(account.shown, n);
+    } else if (answer.code === "handler_error") {
+      this.#checkPeek(account, attempt, JSON.parse(answer.detail) as Version, shown);
+    } else if (answer.code === "out_of_order") {
+      const refusing = account.expects.slice(shown).some((message) => message !== operation.message);
+      if (!refusing) this.#fail(`${attempt} was out of order for no state that it can have seen`);
+    } else if (answer.code !== "outcome_unknown") {
+      this.#refused.add(attempt);
+      if (this.#counted.has(attempt)) this.#fail(`${attempt} took effect and was refused: ${answer.detail}`);
+    }
+  }
+
+  #checkKept(account: Account, { id }: Operation, attempt: string, n: number): void {
+    if (account.keys.get(id) !== n) this.#fail(`${attempt} got a kept reply that is not durable`);
+    account.shown = Math.max(account.shown, n);
+  }
+
+  #checkPeek(account: Account, attempt: string, { n, last }: Version, shown: number): void {
+    if (n < shown) this.#fail(`${attempt} saw turn ${n}, but turn ${shown} was seen before it began`);
+    if ((account.turns[n - 1] ?? "") !== last || n > account.turns.length)
+      this.#fail(`${attempt} saw turn ${n}, which is not durable`);
+    account.shown = Math.max(account.shown, n);
+  }
+}

@@ -1,0 +1,207 @@
+/** How requests travel, and what befalls them: between processes and the store, and from process to process. */
+import { type Refusal, refuse } from "../../../src/errors.ts";
+import type { PutOutcome, Store } from "../../../src/store/contract.ts";
+import type { Bucket } from "./bucket.ts";
+import type { Process } from "./process.ts";
+import type { Profile, RequestFault } from "./profile.ts";
+import type { Random } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+const SILENT: Refusal = refuse("store_unavailable", "the store does not answer");
+const UNCLEAR: PutOutcome = { outcome: "unknown", reason: "no answer" };
+const CONFLICT: PutOutcome = { outcome: "conflict" };
+
+/** A request and what its sender may hear of it. */
+interface Request<T> {
+  readonly key: string;
+  readonly apply: () => T;
+  readonly unclear: T;
+  /** Only a write can be done late, twice, or be in conflict. */
+  readonly conflict?: T;
+  readonly writes: boolean;
+  /** Nobody can tell whether a read happened at its beginning or at its end. */
+  readonly once: boolean;
+}
+
+export interface NetworkOptions {
+  readonly random: Random;
+  readonly profile: Profile;
+  readonly scheduler: Scheduler;
+  readonly bucket: Bucket;
+  readonly count: (what: string) => void;
+  /** The process was told less than the truth about this key. */
+  readonly misled: (process: Process, key: string) => void;
+}
+
+export class Network {
+  /** No more faults: what is on its way still arrives. */
+  isCalm = false;
+  isDown = false;
+  readonly #cutFromStore = new Set<Process>();
+  readonly #cutFromEachOther = new Set<string>();
+  readonly #options: NetworkOptions;
+
+  constructor(options: NetworkOptions) {
+    this.#options = options;
+  }
+
+  /** @param spied called before each read: where it answers, the read is not sent */
+  storeOf(process: Process, spied: () => boolean): Store {
+    const { bucket } = this.#options;
+    const by = process.session;
+    const send = <T>(request: Request<T>): Promise<T> => this.#toStore(process, request);
+    return {
+      get: (key) => {
+        if (spied()) return new Promise(() => {});
+        const once = key.startsWith("node/");
+        return send({ key, apply: () => bucket.get(key), unclear: SILENT, writes: false, once });
+      },
+      put: (key, body, condition) =>
+        send({
+          key,
+          apply: () => bucket.put(key, body, condition, by),
+          unclear: UNCLEAR,
+          conflict: CONFLICT,
+          writes: true,
+          once: false,
+        }),
+      delete: (key) => {
+        const apply = (): "done" | "unknown" => {
+          bucket.delete(key, by);
+          return "done";
+        };
+        return send({ key, apply, unclear: "unknown", writes: true, once: false });
+      },
+      list: (prefix) =>
+        send<readonly string[] | Refusal>({
+          key: prefix,
+          apply: () => bucket.list(prefix),
+          unclear: SILENT,
+          writes: false,
+          once: false,
+        }),
+      close: async () => {},
+    };
+  }
+
+  cutFromStore(process: Process, is: boolean): void {
+    if (is) this.#cutFromStore.add(process);
+    else this.#cutFromStore.delete(process);
+    process.blind("cut", is);
+  }
+
+  cutFromEachOther(a: number, b: number, is: boolean): void {
+    for (const pair of [`${a} ${b}`, `${b} ${a}`]) {
+      if (is) this.#cutFromEachOther.add(pair);
+      else this.#cutFromEachOther.delete(pair);
+    }
+  }
+
+  /**
+   * A request from one process to another. `unsent`: the other has certainly not seen it.
+   * @param serve what the other does with it
+   */
+  call<T>(from: Process, to: Process | undefined, serve: () => Promise<T>): Promise<T | "unsent" | "unclear"> {
+    const { random, profile, scheduler, count } = this.#options;
+    return new Promise((resolve) => {
+      const hear = (delay_ms: number, outcome: T | "unsent" | "unclear"): void =>
+        scheduler.after(delay_ms, () => from.wake(() => resolve(outcome)));
+      if (to === undefined || !to.isAlive) return hear(this.#latency_ms(), "unsent");
+      if (this.#cutFromEachOther.has(`${from.node} ${to.node}`)) return hear(profile.ttl_ms / 4, "unsent");
+      const isLost = !this.isCalm && random.chance(profile.requestFaultRate / 2);
+      if (isLost) count("forward lost");
+      hear(2 * profile.ttl_ms, "unclear");
+      scheduler.after(this.#latency_ms(), () => {
+        if (isLost && random.chance(0.5)) return;
+        to.wake(() => {
+          void serve().then((outcome) => {
+            if (isLost || this.#cutFromEachOther.has(`${from.node} ${to.node}`)) return;
+            hear(this.#latency_ms(), outcome);
+          });
+        });
+      });
+    });
+  }
+
+  #toStore<T>(process: Process, request: Request<T>): Promise<T> {
+    return new Promise((resolve) => {
+      const hear = (delay_ms: number, value: T): void =>
+        this.#options.scheduler.after(delay_ms, () => process.wake(() => resolve(value)));
+      if (this.isDown || this.#cutFromStore.has(process)) {
+        const refusedAtOnce = this.isDown && this.#options.random.chance(0.5);
+        hear(refusedAtOnce ? this.#latency_ms() : this.#timeout_ms(), request.unclear);
+        return;
+      }
+      const fault = this.#fault();
+      if (fault === undefined) this.#arrive(process, request, hear);
+      else this.#arriveBadly(fault, process, request, hear);
+    });
+  }
+
+  #arrive<T>(process: Process, { apply, unclear, once }: Request<T>, hear: (ms: number, value: T) => void): void {
+    if (once && this.#options.random.chance(0.7)) {
+      this.#options.scheduler.after(2 * this.#latency_ms(), () => hear(0, apply()));
+      return;
+    }
+    this.#options.scheduler.after(this.#latency_ms(), () => {
+      if (this.isDown || this.#cutFromStore.has(process)) return hear(this.#timeout_ms(), unclear);
+      hear(this.#latency_ms(), apply());
+    });
+  }
+
+  #arriveBadly<T>(
+    fault: RequestFault,
+    process: Process,
+    request: Request<T>,
+    hear: (ms: number, value: T) => void,
+  ): void {
+    const { scheduler, random, profile, count, misled } = this.#options;
+    const { key, apply, unclear, conflict, writes } = request;
+    count(writes ? fault : "read failed");
+    const later_ms = profile.ttl_ms * random.exponential(1.5);
+    if (writes) misled(process, key);
+    if (fault === "slow") {
+      scheduler.after(later_ms, () => hear(this.#latency_ms(), apply()));
+    } else if (!writes || fault === "lost") {
+      hear(this.#timeout_ms(), unclear);
+    } else if (fault === "failed") {
+      hear(2 * this.#latency_ms(), unclear);
+    } else if (fault === "conflict") {
+      hear(2 * this.#latency_ms(), conflict ?? unclear);
+    } else if (fault === "late") {
+      scheduler.after(later_ms, apply);
+      hear(this.#timeout_ms(), unclear);
+    } else {
+      scheduler.after(this.#latency_ms(), () => {
+        const value = apply();
+        if (fault === "unanswered") hear(this.#timeout_ms(), unclear);
+        else if (fault === "done_but_failed") hear(this.#latency_ms(), unclear);
+        else {
+          hear(this.#latency_ms(), value);
+          // What was refused for good is not done the second time either.
+          if (!isConflict(value)) scheduler.after(later_ms, apply);
+        }
+      });
+    }
+  }
+
+  #fault(): RequestFault | undefined {
+    const { random, profile } = this.#options;
+    if (this.isCalm || !random.chance(profile.requestFaultRate)) return undefined;
+    return random.pick(profile.requestFaults);
+  }
+
+  #latency_ms(): number {
+    const { random, profile } = this.#options;
+    const usual_ms = this.isCalm ? Math.min(profile.latency_ms, profile.ttl_ms / 100) : profile.latency_ms;
+    return usual_ms * random.between(0.5, 1.5) * (random.chance(0.02) ? 4 : 1);
+  }
+
+  #timeout_ms(): number {
+    return this.#options.profile.ttl_ms * this.#options.random.between(0.2, 0.5);
+  }
+}
+
+function isConflict(value: unknown): boolean {
+  return (value as PutOutcome | undefined)?.outcome === "conflict";
+}

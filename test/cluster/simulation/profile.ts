@@ -1,0 +1,77 @@
+/** What a seed decides before anything happens: how large the cluster is, how slow its store, and what goes wrong. */
+import type { Random } from "./random.ts";
+
+/** What may befall a request to the store. */
+const REQUEST_FAULTS = [
+  /** It never arrives, and no answer comes. */
+  "lost",
+  /** It is done, and the answer is lost. */
+  "unanswered",
+  /** A 500 before, and one after it was done. */
+  "failed",
+  "done_but_failed",
+  /** A 409: not done, though nothing stands in its way. */
+  "conflict",
+  /** It is done much later, when its sender has long been told that no answer came. */
+  "late",
+  /** It is done, and done once more much later. */
+  "twice",
+  /** It takes longer than a lease lives, and is answered then. */
+  "slow",
+] as const;
+export type RequestFault = (typeof REQUEST_FAULTS)[number];
+
+/** What may befall a process, a connection, or the store. */
+const EVENTS = ["pause", "crash", "drain", "cut_store", "cut_nodes", "outage", "wall_jump"] as const;
+export type ClusterEvent = (typeof EVENTS)[number];
+
+export interface Profile {
+  readonly nodes: number;
+  /** Nodes of one machine see at once when a neighbour's process has ended. */
+  readonly machines: number;
+  readonly shards: number;
+  readonly actorsPerShard: number;
+  readonly ttl_ms: number;
+  /** One way to the store. */
+  readonly latency_ms: number;
+  readonly window: number;
+  readonly checkpointLogBytesMin: number;
+  /** How much longer than need be the states are. */
+  readonly paddingLength: number;
+  readonly clients: number;
+  readonly operationsPerClient: number;
+  readonly chaos_ms: number;
+  readonly requestFaultRate: number;
+  readonly requestFaults: readonly RequestFault[];
+  /** In mean between two events. */
+  readonly event_ms: number;
+  readonly events: readonly ClusterEvent[];
+  /** The store loses an object that was durable. No store may; where one does, the shard must stop. */
+  readonly loses: boolean;
+}
+
+export function drawProfile(random: Random): Profile {
+  const ttl_ms = random.pick([600, 1000, 1000, 3000]);
+  const size = random.next();
+  const nodes = random.pick([2, 2, 2, 3, 3, 3, 4, 5, ...(size < 0.1 ? [6, 7] : [])]);
+  const shards = random.pick([1, 1, 2, 3, ...(size < 0.2 ? [8, 16] : []), ...(size < 0.03 ? [64] : [])]);
+  return {
+    nodes,
+    machines: random.pick([1, nodes, nodes, nodes]),
+    shards,
+    actorsPerShard: random.pick([1, 2, 3]),
+    ttl_ms,
+    latency_ms: random.pick([1, 3, 10, ttl_ms / 50, ttl_ms / 10]),
+    window: random.pick([1, 2, 4, 4]),
+    checkpointLogBytesMin: random.pick([1, 1, 20_000, 60_000, 1e9]),
+    paddingLength: size > 0.97 ? 120_000 : random.pick([0, 0, 100]),
+    clients: random.pick([1, 3, 5, 8]),
+    operationsPerClient: random.pick([20, 40, 80]),
+    chaos_ms: ttl_ms * random.pick([5, 8, 12]),
+    requestFaultRate: random.pick([0, 0.005, 0.02, 0.08]),
+    requestFaults: random.some(REQUEST_FAULTS),
+    event_ms: ttl_ms * random.pick([0.3, 0.7, 1.5, 4]),
+    events: random.some(EVENTS),
+    loses: random.chance(0.08),
+  };
+}

@@ -1,0 +1,341 @@
+/**
+ * A whole cluster under faults, in one process and in simulated time: everything follows from one seed.
+ *
+ * Nodes come and go, pause, lose the store and each other, while clients call through any of them and send again what
+ * was not answered. Then the faults end: within a bounded time every shard must be served through every node. At the
+ * end all processes are dead, all that was on its way has arrived, and what is in the store must amount to the history.
+ */
+import { Actors } from "../../../src/actor/actors.ts";
+import { parseLease } from "../../../src/cluster/lease.ts";
+import { openLog } from "../../../src/cluster/log.ts";
+import { readOwnership } from "../../../src/cluster/ownership.ts";
+import { isRefusal } from "../../../src/errors.ts";
+import { WATCH_INTERVALS } from "../../../src/limits.ts";
+import type { Store } from "../../../src/store/contract.ts";
+import { Accounts, addressOf, versionOf } from "./accounts.ts";
+import { Clients } from "./clients.ts";
+import { History } from "./history.ts";
+import { Network } from "./network.ts";
+import { Node } from "./node.ts";
+import { Process } from "./process.ts";
+import { type ClusterEvent, drawProfile, type Profile } from "./profile.ts";
+import { Random } from "./random.ts";
+import { Scheduler } from "./scheduler.ts";
+
+/** How often each thing happened, over many seeds: a simulation in which nothing goes wrong proves nothing. */
+export type Tally = Record<string, number>;
+
+/** After the last fault every shard is served through every node within so many TTLs. */
+const RECOVERS_TTL = 6;
+
+/** What a process had seen of the store when a lease was last renewed. */
+type Sight = Process["sight"];
+
+export class Simulation {
+  readonly profile: Profile;
+  readonly #random: Random;
+  readonly #tally: Tally;
+  readonly #trace: ((line: string) => void) | undefined;
+  readonly #scheduler = new Scheduler();
+  readonly #accounts: Accounts;
+  readonly #history: History;
+  readonly #network: Network;
+  readonly #clients: Clients;
+  /** The process that runs on each node now. */
+  readonly #nodes: (Node | undefined)[] = [];
+  readonly #sessions = new Map<string, Node>();
+  /** By session, then by the session that looks on. */
+  readonly #sights = new Map<string, Map<string, Sight>>();
+  #started = 0;
+  #isOver = false;
+  #failure: Error | undefined;
+
+  constructor(seed: number, tally: Tally, trace?: (line: string) => void) {
+    this.#random = new Random(seed);
+    this.#tally = tally;
+    this.#trace = trace;
+    this.profile = drawProfile(this.#random);
+    const count = (what: string): void => this.#count(what);
+    const fail = (what: string): void => this.fail(new Error(what));
+    this.#accounts = new Accounts(fail);
+    this.#history = new History({
+      accounts: this.#accounts,
+      fail,
+      claimed: (...claim) => this.#claimed(...claim),
+      released: (...release) => this.#released(...release),
+      leaseWritten: (...write) => this.#leaseWritten(...write),
+    });
+    this.#network = new Network({
+      random: this.#random,
+      profile: this.profile,
+      scheduler: this.#scheduler,
+      bucket: this.#history.bucket,
+      count,
+      misled: ({ session }, key) => this.#sessions.get(session)?.misled(key),
+    });
+    this.#clients = new Clients({
+      random: this.#random,
+      profile: this.profile,
+      scheduler: this.#scheduler,
+      living: () => this.#living,
+      count,
+    });
+  }
+
+  fail(error: Error): void {
+    this.#failure ??= error;
+  }
+
+  async run(): Promise<void> {
+    this.#note(() => JSON.stringify(this.profile));
+    const { nodes, chaos_ms, ttl_ms } = this.profile;
+    for (let node = 0; node < nodes; node++)
+      this.#scheduler.after(this.#random.between(0, node === 0 ? 1 : ttl_ms), () => this.#start(node));
+    this.#clients.begin();
+    this.#planEvent();
+    await this.#runUntil(chaos_ms);
+    await this.#recover();
+    for (const node of this.#living) node.process.end();
+    this.#isOver = true;
+    await this.#runUntil(Number.POSITIVE_INFINITY);
+    await this.#checkStore();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** @param isDone asked after each event */
+  async #runUntil(at_ms: number, isDone = () => false): Promise<void> {
+    await this.#scheduler.runUntil(at_ms, () => this.#failure !== undefined || isDone());
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #count(what: string): void {
+    this.#tally[what] = (this.#tally[what] ?? 0) + 1;
+  }
+
+  #note(what: () => string): void {
+    this.#trace?.(`${(this.#scheduler.now_ms / 1000).toFixed(4)} ${what()}`);
+  }
+
+  get #living(): readonly Node[] {
+    return this.#nodes.filter((node) => node?.process.isAlive === true) as Node[];
+  }
+
+  // ── Processes ────────────────────────────────────────────────────────────────────────────────────────────
+
+  #start(index: number): void {
+    if (this.#isOver || this.#nodes[index]?.process.isAlive === true) return;
+    const { machines } = this.profile;
+    const process = new Process({
+      scheduler: this.#scheduler,
+      session: `s${++this.#started}`,
+      node: index,
+      machine: index % machines,
+      rate: this.#random.pick([0.9, 1, 1.1, this.#random.between(0.9, 1.1)]),
+      offset_ms: this.#random.between(0, 1e6),
+    });
+    process.blind("outage", this.#network.isDown);
+    const node = new Node({
+      process,
+      profile: this.profile,
+      network: this.#network,
+      history: this.#history,
+      accounts: this.#accounts,
+      nodeOf: (session) => this.#sessions.get(session),
+      isGone: (place) => this.#isGone(process, place),
+      count: (what) => this.#count(what),
+      fail: (what) => this.fail(new Error(what)),
+      trace: (what) => this.#note(what),
+      ended: () => this.#startLater(index),
+    });
+    this.#nodes[index] = node;
+    this.#sessions.set(process.session, node);
+    this.#note(() => `${process.session} starts on node ${index}, rate ${process.rate.toFixed(3)}`);
+    process.wake(() => void node.run());
+  }
+
+  #startLater(index: number): void {
+    const most_ms = this.#network.isCalm ? this.profile.ttl_ms / 4 : 2 * this.profile.ttl_ms;
+    this.#scheduler.after(this.#random.between(0, most_ms), () => this.#start(index));
+  }
+
+  #isGone(by: Process, place: string): boolean {
+    const [machine, session = ""] = place.split(" ");
+    return machine === String(by.machine) && this.#sessions.get(session)?.process.isAlive === false;
+  }
+
+  // ── Faults ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  #planEvent(): void {
+    this.#scheduler.after(this.#random.exponential(this.profile.event_ms), () => {
+      if (this.#network.isCalm) return;
+      this.#befall(this.#random.pick(this.profile.events));
+      if (this.profile.loses && this.#random.chance(0.3)) this.#loseSlot();
+      this.#planEvent();
+    });
+  }
+
+  #befall(event: ClusterEvent): void {
+    const { ttl_ms, nodes } = this.profile;
+    const node = this.#nodes[this.#random.below(nodes)];
+    const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1.3, 2, 3]) * this.#random.between(0.8, 1.2);
+    if (node === undefined || !node.process.isAlive) return;
+    const { process } = node;
+    this.#count(event);
+    this.#note(() => `${event} of ${process.session} for ${lasts_ms.toFixed(0)} ms`);
+    if (event === "pause") {
+      process.pause();
+      this.#scheduler.after(lasts_ms, () => process.resume());
+    } else if (event === "crash") {
+      process.end();
+      this.#startLater(process.node);
+    } else if (event === "drain") {
+      process.wake(() => void node.drain());
+    } else if (event === "cut_store") {
+      this.#network.cutFromStore(process, true);
+      this.#scheduler.after(lasts_ms, () => this.#network.cutFromStore(process, false));
+    } else if (event === "cut_nodes") {
+      const other = this.#random.below(nodes);
+      this.#network.cutFromEachOther(process.node, other, true);
+      this.#scheduler.after(lasts_ms, () => this.#network.cutFromEachOther(process.node, other, false));
+    } else if (event === "outage") {
+      this.#outage(true);
+      this.#scheduler.after(lasts_ms, () => this.#outage(false));
+    } else {
+      process.wallOffset_ms += this.#random.between(-60_000, 60_000);
+    }
+  }
+
+  #outage(is: boolean): void {
+    this.#network.isDown = is;
+    for (const { process } of this.#sessions.values()) process.blind("outage", is);
+  }
+
+  #loseSlot(): void {
+    const shard = this.#random.below(this.profile.shards);
+    if (!this.#history.lose(shard)) return;
+    this.#count("slot lost");
+    this.#note(() => `the store loses a slot of shard ${shard}`);
+  }
+
+  // ── What must hold ───────────────────────────────────────────────────────────────────────────────────────
+
+  /** While a process relies on its lease, nobody takes over from it. */
+  #claimed(shard: number, before: string | null, by: string): void {
+    this.#note(() => `${by} claims shard ${shard} from ${String(before)}`);
+    if (before === null || before === by) return;
+    this.#count("taken over");
+    const node = this.#sessions.get(before);
+    if (node?.process.isAlive === true && node.relies(shard))
+      this.fail(new Error(`${by} took shard ${shard} over while ${before} relied on its lease`));
+  }
+
+  /** Given up is what owes no answer. */
+  #released(shard: number, by: string): void {
+    this.#count("handed over");
+    this.#note(() => `${by} hands shard ${shard} over`);
+    const left = this.#sessions.get(by)?.unsettled(shard) ?? 0;
+    if (left > 0) this.fail(new Error(`${by} handed shard ${shard} over with ${left} entries in flight`));
+  }
+
+  /** Nobody is declared dead by a process that has not looked at his lease for a TTL since it changed. */
+  #leaseWritten(session: string, body: Uint8Array, by: string): void {
+    const { state, ttl_ms } = parseLease(body) ?? {};
+    if (state !== "dead") {
+      const sights = [...this.#sessions.values()].map(({ process }) => [process.session, process.sight] as const);
+      this.#sights.set(session, new Map(sights));
+      return;
+    }
+    this.#count("buried");
+    this.#note(() => `${by} declares ${session} dead`);
+    const before = this.#sights.get(session)?.get(by);
+    const watcher = this.#sessions.get(by)?.process;
+    const holder = this.#sessions.get(session)?.process;
+    if (watcher === undefined || ttl_ms === undefined || holder?.isAlive !== true) return;
+    const now = watcher.sight;
+    const looked_ms = (now.seeing_ms - (before?.seeing_ms ?? 0)) * watcher.rate;
+    // A gap counts as two looks, because nobody knows what became of one that was not answered.
+    const gaps_ms = ((now.gaps - (before?.gaps ?? 0)) * 2 * ttl_ms) / WATCH_INTERVALS;
+    if (looked_ms + gaps_ms < ttl_ms - 1)
+      this.fail(new Error(`${by} declared ${session} dead after looking for ${looked_ms.toFixed(0)} ms`));
+  }
+
+  /** The faults end; what they have left on its way does not. */
+  async #recover(): Promise<void> {
+    this.#network.isCalm = true;
+    this.#outage(false);
+    for (const { process } of this.#living) {
+      process.resume();
+      this.#network.cutFromStore(process, false);
+      for (let other = 0; other < this.profile.nodes; other++)
+        this.#network.cutFromEachOther(process.node, other, false);
+    }
+    this.#note(() => "the faults have ended");
+    const from_ms = this.#scheduler.now_ms;
+    const within_ms = RECOVERS_TTL * this.profile.ttl_ms;
+    const sound = (shard: number): boolean => !this.#history.isBroken(shard);
+    const waiting = this.#clients.probe(this.profile.nodes, (node) => this.#nodes[node], sound);
+    await this.#runUntil(from_ms + within_ms, () => waiting.size === 0);
+    if (waiting.size > 0)
+      throw new Error(`not served within ${RECOVERS_TTL} TTL: ${[...waiting].join(", ")}`);
+    const took = (this.#scheduler.now_ms - from_ms) / this.profile.ttl_ms;
+    this.#tally["recovers_ttl_max"] = Math.max(this.#tally["recovers_ttl_max"] ?? 0, took);
+    // What is on its way should arrive at a cluster that works.
+    await this.#runUntil(this.#scheduler.now_ms + this.profile.ttl_ms);
+    this.#clients.end();
+  }
+
+  /** A last recovery finds the whole history, whatever checkpoints and logs there are. */
+  async #checkStore(): Promise<void> {
+    const { bucket } = this.#history;
+    const store: Store = {
+      get: (key) => Promise.resolve(bucket.get(key)),
+      put: (key, body, condition) => Promise.resolve(bucket.put(key, body, condition, "last")),
+      delete: () => Promise.resolve("done"),
+      list: (prefix) => Promise.resolve(bucket.list(prefix)),
+      close: async () => {},
+    };
+    for (let shard = 0; shard < this.profile.shards; shard++) {
+      if (!this.#history.isBroken(shard)) await this.#checkShard(store, shard);
+    }
+  }
+
+  async #checkShard(store: Store, shard: number): Promise<void> {
+    const clock = { now_ms: () => 0, sleep: () => Promise.resolve() };
+    const actors = new Actors();
+    let nonces = 0;
+    const found = await readOwnership(store, shard);
+    if (isRefusal(found)) throw new Error(found.detail);
+    const log = await openLog(
+      {
+        store,
+        shard,
+        session: "last",
+        clock,
+        nonce: () => `last-${shard}-${++nonces}`,
+        breathe: () => Promise.resolve(),
+        window: 1,
+        leaseIsValid: () => true,
+        onStepDown: (why) => this.fail(new Error(why.detail)),
+      },
+      found,
+      actors,
+    );
+    if (isRefusal(log)) throw new Error(`the last recovery of shard ${shard}: ${log.detail}`);
+    const remembered = new Set([...actors.nonces()].map(([key]) => key));
+    for (const actor of this.#clients.actorsOf(shard)) {
+      const address = addressOf(actor);
+      const account = this.#accounts.of(address);
+      const loaded = await actors.load(address, (key) => log.record(key));
+      if (isRefusal(loaded)) throw new Error(`the last recovery of ${actor}: ${loaded.detail}`);
+      const { n, last } = versionOf(loaded.state);
+      const expected = loaded.monitors.get("ordered")?.state === 1 ? "take" : "add";
+      const same =
+        n === account.turns.length &&
+        last === (account.turns.at(-1) ?? "") &&
+        expected === account.expected &&
+        [...loaded.replies.keys()].toSorted().join() === [...account.keys.keys()].toSorted().join() &&
+        account.turns.every((attempt) => remembered.has(attempt));
+      if (!same) this.fail(new Error(`${actor} was recovered as turn ${n}, not ${account.turns.length}`));
+    }
+  }
+}
