@@ -92,6 +92,11 @@ export const CALLS_IN_FLIGHT_MAX = 10_000;
 
 /** Objects that a check or a copy reads at once: enough to hide a bucket's latency, few enough to hold in memory. */
 export const STORE_READS_AT_ONCE = 16;
+/** Operations in one transaction of the embedded store: past a hundred an fsync is a few percent of each, and the first
+ * of them waits for the last. */
+export const STORE_GROUP_OPERATIONS_MAX = 256;
+/** Bodies in one such transaction: two group commits of full size, written in some 20 ms. */
+export const STORE_GROUP_BYTES_MAX = 16 * 1024 * 1024;
 /** Times one conditional put is sent, each after reading back, before its outcome is left unknown. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** Times a shard is tried to be taken while other nodes take it too. */
