@@ -97,7 +97,7 @@ export const STORE_READS_AT_ONCE = 16;
 export const STORE_GROUP_OPERATIONS_MAX = 256;
 /** Bodies in one such transaction: two group commits of full size, written in some 20 ms. */
 export const STORE_GROUP_BYTES_MAX = 16 * 1024 * 1024;
-/** Times one conditional put is sent, each after reading back, before its outcome is left unknown. */
+/** Times one conditional put is sent, each after reading back, where the store knows of no better patience. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** Times a shard is tried to be taken while other nodes take it too. */
 export const CLAIM_ATTEMPTS_MAX = 16;
@@ -124,6 +124,12 @@ export const S3_RETRIES_PER_ANSWER = 0.1;
 /** The longest pause before the first retry of a read, doubled for each further one, up to the second number. */
 export const S3_BACKOFF_MS_MIN = 50;
 export const S3_BACKOFF_MS_MAX = 2_000;
+/** How long a put in a bucket is sent and read back, before its outcome is left unknown. Any outage of 3 s is over before:
+ * it may begin a silence of S3_TIMEOUT_MS at its end, and a pause comes after that. Longer helps nobody: leases end. */
+export const S3_SETTLE_MS = 9_000;
+export const S3_SETTLE_PAUSE_MS_MAX = 800;
+/** Times it is sent in that time. The pauses allow about 22; this bounds what chance, or a clock that stands, may add. */
+export const S3_SETTLE_ATTEMPTS_MAX = 64;
 /** One object: a commit or a part of a checkpoint is 8 Mi characters (24 MiB at most), or one entry that is larger. */
 export const S3_OBJECT_BYTES_MAX = 64 * 1024 * 1024;
 /** Any other answer: an error document is 1 KiB. */

@@ -118,7 +118,7 @@ function openS3(environment: Environment, url: string): OpenStore | UsageProblem
   if (master instanceof UsageProblem) return master;
   const store = s3Store({
     address,
-    credentials,
+    credentials: async () => credentials,
     fetch,
     now_ms: () => environment.now_ms(),
     after: (wait_ms, run) => {
