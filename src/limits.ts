@@ -130,6 +130,14 @@ export const S3_SETTLE_MS = 9_000;
 export const S3_SETTLE_PAUSE_MS_MAX = 800;
 /** Times it is sent in that time. The pauses allow about 22; this bounds what chance, or a clock that stands, may add. */
 export const S3_SETTLE_ATTEMPTS_MAX = 64;
+/** One renewal of credentials, with its retries: two silences, or what an overloaded service needs. */
+export const STS_RENEWAL_MS = 10_000;
+/** From the end of one renewal to the next, at most: a hundred nodes whose service fails ask it twenty times a second. */
+export const STS_PAUSE_MS = 5_000;
+/** AWS gives a role's credentials for 12 hours at most; what is said to last longer is renewed as if it did not. */
+export const STS_LIFETIME_MS_MAX = 12 * 3_600_000;
+/** A web identity token, as AWS takes it. */
+export const STS_TOKEN_LENGTH_MAX = 20_000;
 /** One object: a commit or a part of a checkpoint is 8 Mi characters (24 MiB at most), or one entry that is larger. */
 export const S3_OBJECT_BYTES_MAX = 64 * 1024 * 1024;
 /** Any other answer: an error document is 1 KiB. */
