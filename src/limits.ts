@@ -96,7 +96,12 @@ export const CALLS_IN_FLIGHT_MAX = 10_000;
 
 /** Objects that a check or a copy reads at once: enough to hide a bucket's latency, few enough to hold in memory. */
 export const STORE_READS_AT_ONCE = 16;
-/** Times one conditional put is sent, each after reading back, before its outcome is left unknown. */
+/** Operations in one transaction of the embedded store: past a hundred an fsync is a few percent of each, and the first
+ * of them waits for the last. */
+export const STORE_GROUP_OPERATIONS_MAX = 256;
+/** Bodies in one such transaction: two group commits of full size, written in some 20 ms. */
+export const STORE_GROUP_BYTES_MAX = 16 * 1024 * 1024;
+/** Times one conditional put is sent, each after reading back, where the store knows of no better patience. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** One group commit: what is written in one store round trip. */
 export const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
@@ -137,6 +142,20 @@ export const S3_RETRIES_PER_ANSWER = 0.1;
 /** The longest pause before the first retry of a read, doubled for each further one, up to the second number. */
 export const S3_BACKOFF_MS_MIN = 50;
 export const S3_BACKOFF_MS_MAX = 2_000;
+/** How long a put in a bucket is sent and read back, before its outcome is left unknown. Any outage of 3 s is over before:
+ * it may begin a silence of S3_TIMEOUT_MS at its end, and a pause comes after that. Longer helps nobody: leases end. */
+export const S3_SETTLE_MS = 9_000;
+export const S3_SETTLE_PAUSE_MS_MAX = 800;
+/** Times it is sent in that time. The pauses allow about 22; this bounds what chance, or a clock that stands, may add. */
+export const S3_SETTLE_ATTEMPTS_MAX = 64;
+/** One renewal of credentials, with its retries: two silences, or what an overloaded service needs. */
+export const STS_RENEWAL_MS = 10_000;
+/** From the end of one renewal to the next, at most: a hundred nodes whose service fails ask it twenty times a second. */
+export const STS_PAUSE_MS = 5_000;
+/** AWS gives a role's credentials for 12 hours at most; what is said to last longer is renewed as if it did not. */
+export const STS_LIFETIME_MS_MAX = 12 * 3_600_000;
+/** A web identity token, as AWS takes it. */
+export const STS_TOKEN_LENGTH_MAX = 20_000;
 /** One object: a commit or a part of a checkpoint is 8 Mi characters (24 MiB at most), or one entry that is larger. */
 export const S3_OBJECT_BYTES_MAX = 64 * 1024 * 1024;
 /** Any other answer: an error document is 1 KiB. */

@@ -1,19 +1,18 @@
 /** Secrets, tokens and stores as the command line names them. */
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { fetch } from "undici";
-import { fromHex, toHex, utf8 } from "../bytes.ts";
+import { fromHex, toHex } from "../bytes.ts";
 import type { Refusal } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { holderKey } from "../signature/bip340.ts";
 import type { Store } from "../store/contract.ts";
 import { probeStore } from "../store/probe.ts";
-import { type S3Credentials, s3Store } from "../store/s3.ts";
-import { parseS3Address } from "../store/s3-address.ts";
+import { s3Store } from "../store/s3.ts";
 import { isSqliteStore, sqliteStore } from "../store/sqlite.ts";
 import { threadedSqliteStore } from "../store/threaded.ts";
 import { MASTER_KEY_BYTES } from "../token/keyring.ts";
 import { type Environment, text, UsageProblem, type Values } from "./command.ts";
+import { s3OptionsOf } from "./s3-inputs.ts";
 
 export const DEFAULT_STORE = "file:.postern";
 
@@ -101,48 +100,15 @@ async function openFile(
 
 /** A bucket keeps no master key beside itself: whoever reads the one would have the other. */
 function openS3(environment: Environment, url: string): OpenStore | UsageProblem {
-  const { env } = environment;
-  const defaults = {
-    endpoint: env["AWS_ENDPOINT_URL_S3"] || undefined,
-    region: env["AWS_REGION"] || undefined,
-  };
-  const address = parseS3Address(url, defaults);
-  if (typeof address === "string") return new UsageProblem(`--store is not understood: ${address}`);
-  const credentials = readCredentials(env);
-  if (credentials instanceof UsageProblem) return credentials;
+  const options = s3OptionsOf(environment, url);
+  if (options instanceof UsageProblem) return options;
   const master =
     givenMasterKey(environment) ??
     new UsageProblem(
       "POSTERN_MASTER_KEY is needed with an S3 store: 64 hex digits, the same for all who use the store",
     );
   if (master instanceof UsageProblem) return master;
-  const store = s3Store({
-    address,
-    credentials,
-    fetch,
-    now_ms: () => environment.now_ms(),
-    after: (wait_ms, run) => {
-      const timer = setTimeout(run, wait_ms);
-      return () => clearTimeout(timer);
-    },
-    fraction: () => Number.parseInt(toHex(environment.random(4)), 16) / 2 ** 32,
-  });
-  return { store, url, master };
-}
-
-function readCredentials(env: Environment["env"]): S3Credentials | UsageProblem {
-  const names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] as const;
-  const [accessKeyId = "", secretAccessKey = "", sessionToken = ""] = names.map((name) => env[name]);
-  if (accessKeyId === "" || secretAccessKey === "")
-    return new UsageProblem("an S3 store needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
-  // They go into headers: a line feed from a badly read file would end in an error that repeats them.
-  const broken = names.find((name) => !/^[\x21-\x7e]*$/.test(env[name] ?? ""));
-  if (broken !== undefined) return new UsageProblem(`${broken} must be visible ASCII without spaces`);
-  return {
-    accessKeyId,
-    secretAccessKey: new Secret(utf8(secretAccessKey)),
-    sessionToken: sessionToken === "" ? undefined : new Secret(utf8(sessionToken)),
-  };
+  return { store: s3Store(options), url, master };
 }
 
 function givenMasterKey({ env }: Environment): Secret | UsageProblem | undefined {

@@ -24,6 +24,12 @@ export type PutOutcome =
   | { readonly outcome: "conflict" }
   | { readonly outcome: "unknown"; readonly reason: string };
 
+/** What became of a put in the end; `unknown`: it may still be applied. */
+export type Settled =
+  | { readonly outcome: "won"; readonly etag: string }
+  | { readonly outcome: "lost" }
+  | { readonly outcome: "unknown"; readonly reason: string };
+
 export interface Store {
   /** @returns `undefined` where the key is absent; `store_unavailable` where the store did not answer. */
   get(key: string): Promise<StoredObject | undefined | Refusal>;
@@ -32,5 +38,7 @@ export interface Store {
   delete(key: string): Promise<"done" | "unknown">;
   /** Keys that begin with the prefix, in no order. */
   list(prefix: string): Promise<readonly string[] | Refusal>;
+  /** For `settledPut` (`settle.ts`): settles by itself, where waiting between attempts helps with this store. */
+  readonly settledPut?: (key: string, body: Uint8Array, condition: PutCondition) => Promise<Settled>;
   close(): Promise<void>;
 }

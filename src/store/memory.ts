@@ -18,7 +18,7 @@ export function memoryStore(): Store {
     put: async (key, body, condition): Promise<PutOutcome> => {
       if (!matches(key, condition)) return { outcome: "conflict" };
       const etag = String(++version);
-      objects.set(key, { body: body.slice(), etag });
+      objects.set(key, { body: new Uint8Array(body), etag });
       return { outcome: "done", etag };
     },
     delete: async (key) => {

@@ -40,6 +40,9 @@ class Probe {
   /** One writer: what must pass passes, what must not does not, and what was written is there. */
   async conditions(): Promise<Refusal | undefined> {
     const [key, absent, first, second] = [this.#key(), this.#key(), this.#body(), this.#body()];
+    // A store that cannot be reached is told at once by a read; a put would be patient.
+    const before = await this.#store.get(key);
+    if (isRefusal(before)) return refuse("store_unavailable", `the store cannot be probed: ${before.detail}`);
     const created = await this.#put(key, first, ABSENT);
     if (created.outcome !== "won") return refused(created, "it refuses to create a key that is absent");
     const again = await this.#put(key, this.#body(), ABSENT);

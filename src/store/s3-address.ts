@@ -11,6 +11,8 @@ export interface S3Address {
   /** Before each of our keys: empty, or ends with `/`. */
   readonly prefix: string;
   readonly region: string;
+  /** Whether AWS's own endpoint counts, because none was named. */
+  readonly isAws: boolean;
 }
 
 /** What counts where the address does not say it. */
@@ -51,7 +53,7 @@ export function parseS3Address(url: string, defaults: S3Defaults): S3Address | s
   const base = baseOf(bucket, endpoint ?? `https://s3.${region}.amazonaws.com`, style);
   if (base === undefined)
     return "the endpoint of an S3 store is http://HOST or https://HOST, without user, password and parameters";
-  return { base, prefix: prefix === "" ? "" : `${prefix}/`, region };
+  return { base, prefix: prefix === "" ? "" : `${prefix}/`, region, isAws: endpoint === undefined };
 }
 
 function baseOf(bucket: string, endpoint: string, style: "path" | "virtual"): string | undefined {

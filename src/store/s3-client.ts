@@ -1,25 +1,31 @@
 /**
- * Signed requests to one bucket (SigV4 by aws4fetch), each bounded in time and size.
+ * Signed requests to one bucket (SigV4 by aws4fetch), each bounded in time and size (`exchange.ts`).
  *
- * A request ends in a complete answer or in `failed`, a clause that says why; it never throws. Reads are sent again,
- * with full jitter and out of a budget; writes are sent once, because only reading back can tell what became of them
- * (`settle.ts`). No credential reaches a reason: what a server or a library says in its own words is not repeated.
+ * Reads are sent again, with full jitter and out of a budget; writes are sent once, because only reading back can tell
+ * what became of them. A request that is refused because its credentials have expired took no effect, so it is signed
+ * anew where there are others. No credential reaches a reason or leaves this object but in a signature.
  */
 import { AwsV4Signer } from "aws4fetch";
-import { concatAll, fromUtf8, toHex } from "../bytes.ts";
+import { fromUtf8, toHex } from "../bytes.ts";
 import {
-  S3_ANSWER_BYTES_MAX,
   S3_BACKOFF_MS_MAX,
   S3_BACKOFF_MS_MIN,
   S3_READ_ATTEMPTS_MAX,
   S3_RETRIES_MAX,
   S3_RETRIES_PER_ANSWER,
-  S3_TIMEOUT_MS,
-  S3_UPLOAD_BYTES_PER_MS_MIN,
 } from "../limits.ts";
 import type { Secret } from "../secret.ts";
+import {
+  codeOf,
+  errorCodeOf,
+  exchange,
+  type Failure,
+  isPassing,
+  pause,
+  type Result,
+  type Wire,
+} from "./exchange.ts";
 import type { S3Address } from "./s3-address.ts";
-import { readXml } from "./s3-xml.ts";
 
 export interface S3Credentials {
   readonly accessKeyId: string;
@@ -27,32 +33,18 @@ export interface S3Credentials {
   readonly sessionToken: Secret | undefined;
 }
 
-/** What the driver needs of `fetch`: the platform's, or undici's. */
-export type Fetch = (
-  url: string,
-  init: {
-    readonly method: string;
-    readonly headers: Record<string, string>;
-    readonly body: Uint8Array<ArrayBuffer> | null;
-    readonly redirect: "manual";
-    readonly signal: AbortSignal;
-  },
-) => Promise<{
-  readonly status: number;
-  readonly headers: { get(name: string): string | null };
-  readonly body: AsyncIterable<Uint8Array> | null;
-}>;
+/**
+ * The credentials to sign with now; the same object as long as they are the same.
+ *
+ * @param refused those that the server has just called expired
+ */
+export type CredentialsSource = (refused?: S3Credentials) => Promise<S3Credentials | Failure>;
 
-export interface S3Options {
+export interface S3Options extends Wire {
   readonly address: S3Address;
-  readonly credentials: S3Credentials;
-  readonly fetch: Fetch;
+  readonly credentials: CredentialsSource;
   /** ms since the epoch: a signature is dated. */
   readonly now_ms: () => number;
-  /** Runs something later, once. @returns what forgets it. */
-  readonly after: (wait_ms: number, run: () => void) => () => void;
-  /** A fraction, 0 ≤ f < 1, to spread retries. */
-  readonly fraction: () => number;
 }
 
 export interface S3Request {
@@ -66,24 +58,19 @@ export interface S3Request {
   readonly bytesMax?: number;
 }
 
-export interface S3Answer {
-  readonly status: number;
-  readonly header: (name: string) => string | null;
-  readonly body: Uint8Array<ArrayBuffer>;
-}
-
-export type S3Result = S3Answer | { readonly failed: string };
-
 /** Every URL parser takes `.` and `..` away, also encoded, and the key would be another one. */
 const DOTS = /(?:^|\/)\.{1,2}(?:\/|$)/;
 
-/** Where the same read may do better a moment later. */
-const PASSING: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
+/** What servers say of credentials that were good once. */
+const EXPIRED: ReadonlySet<string> = new Set(["ExpiredToken", "InvalidToken", "TokenRefreshRequired"]);
+
+const CLOSED = { failed: "the store is closed" } as const;
 
 export class S3Client {
   readonly #options: S3Options;
-  /** Signing keys by day. Its keys hold the secret: it never leaves this object. */
+  /** Signing keys by day, of one secret at a time. Its keys hold that secret: it never leaves this object. */
   readonly #signingKeys = new Map<string, ArrayBuffer>();
+  #signedWith: S3Credentials | undefined;
   readonly #underWay = new Set<AbortController>();
   #retries = S3_RETRIES_MAX;
   #closed = false;
@@ -92,82 +79,93 @@ export class S3Client {
     this.#options = options;
   }
 
-  /** A request that changes nothing: sent again while that can help. */
-  async read(request: S3Request): Promise<S3Result> {
-    for (let attempt = 1; ; attempt++) {
-      const result = await this.#send(request);
-      const passing = "failed" in result || PASSING.has(result.status);
-      if (!passing) this.#retries = Math.min(S3_RETRIES_MAX, this.#retries + S3_RETRIES_PER_ANSWER);
-      if (!passing || this.#closed || attempt >= S3_READ_ATTEMPTS_MAX || this.#retries < 1) return result;
-      this.#retries--;
-      await this.#pause(Math.min(S3_BACKOFF_MS_MAX, S3_BACKOFF_MS_MIN * 2 ** (attempt - 1)));
+  /** Work that `close` cuts, as does its own time, where it has one. */
+  async within<T>(work: (over: AbortSignal) => Promise<T>, longest_ms?: number): Promise<T> {
+    const cut = new AbortController();
+    if (this.#closed) cut.abort();
+    this.#underWay.add(cut);
+    const forget = longest_ms === undefined ? undefined : this.#options.after(longest_ms, () => cut.abort());
+    try {
+      return await work(cut.signal);
+    } finally {
+      forget?.();
+      this.#underWay.delete(cut);
     }
   }
 
-  /** A request sent once. Its unclear end is told after a pause: whoever settles it will ask again at once. */
-  async write(request: S3Request): Promise<S3Result> {
-    const result = await this.#send(request);
-    if ("failed" in result || PASSING.has(result.status)) await this.#pause(longestPause(result));
+  /** A request that changes nothing: sent again while that can help. */
+  async read(request: S3Request, over: AbortSignal): Promise<Result> {
+    for (let attempt = 1; ; attempt++) {
+      const result = await this.#send(request, over);
+      const passing = isPassing(result);
+      if (!passing) this.#retries = Math.min(S3_RETRIES_MAX, this.#retries + S3_RETRIES_PER_ANSWER);
+      if (!passing || over.aborted || attempt >= S3_READ_ATTEMPTS_MAX || this.#retries < 1) return result;
+      this.#retries--;
+      await this.backOff(attempt, S3_BACKOFF_MS_MAX, over);
+    }
+  }
+
+  /** A request sent once. A server that says it has too much to do is given time before that is told. */
+  async write(request: S3Request, over: AbortSignal): Promise<Result> {
+    const result = await this.#send(request, over);
+    const overloaded = "status" in result && (result.status === 429 || result.status === 503);
+    if (overloaded) await pause(this.#options, S3_BACKOFF_MS_MAX, over);
     return result;
   }
 
-  /** Waits a random part of the time ("full jitter"): who failed together does not come again together. */
-  #pause(longest_ms: number): Promise<void> {
-    if (this.#closed) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#options.after(this.#options.fraction() * longest_ms, resolve);
-    });
-  }
-
-  async #send(request: S3Request): Promise<S3Result> {
-    if (this.#closed) return { failed: "the store is closed" };
-    if (DOTS.test(request.key)) return { failed: "no object can be named by a key with a segment of dots" };
-    const { after, fetch } = this.#options;
-    const cut = new AbortController();
-    this.#underWay.add(cut);
-    const upload_ms = (request.body?.length ?? 0) / S3_UPLOAD_BYTES_PER_MS_MIN;
-    let forget = after(S3_TIMEOUT_MS + upload_ms, () => cut.abort());
-    try {
-      const { url, headers } = await this.#sign(request);
-      const { method, body = null } = request;
-      // A redirect would be followed with a signature that is for another host.
-      const response = await fetch(url, { method, headers, body, redirect: "manual", signal: cut.signal });
-      const { status } = response;
-      const most = status === 200 ? (request.bytesMax ?? S3_ANSWER_BYTES_MAX) : S3_ANSWER_BYTES_MAX;
-      const parts: Uint8Array[] = [];
-      let left = most;
-      for await (const part of response.body ?? []) {
-        // Whoever keeps sending is not lost, however long the whole takes.
-        forget();
-        forget = after(S3_TIMEOUT_MS, () => cut.abort());
-        left -= part.length;
-        if (left < 0) return { failed: `it answered with more than ${most} bytes` };
-        parts.push(part);
-      }
-      return { status, header: (name) => response.headers.get(name), body: concatAll(parts) };
-    } catch (error) {
-      if (this.#closed) return { failed: "the store is closed" };
-      return { failed: cut.signal.aborted ? "it did not answer in time" : causeOf(error) };
-    } finally {
-      forget();
-      this.#underWay.delete(cut);
-    }
+  /** A pause before the next attempt, longer each time. */
+  backOff(attempt: number, longest_ms: number, over: AbortSignal): Promise<void> {
+    return pause(this.#options, Math.min(longest_ms, S3_BACKOFF_MS_MIN * 2 ** (attempt - 1)), over);
   }
 
   close(): void {
     this.#closed = true;
     for (const cut of this.#underWay) cut.abort();
     this.#signingKeys.clear();
+    this.#signedWith = undefined;
   }
 
-  async #sign(request: S3Request): Promise<{ url: string; headers: Record<string, string> }> {
+  /** Signed anew where the server calls the credentials expired and there are others: it has done nothing yet. */
+  async #send(request: S3Request, over: AbortSignal): Promise<Result> {
+    if (this.#closed) return CLOSED;
+    if (DOTS.test(request.key)) return { failed: "no object can be named by a key with a segment of dots" };
+    let expired: { readonly credentials: S3Credentials; readonly answer: Result } | undefined;
+    for (;;) {
+      const credentials = await unlessOver(this.#options.credentials(expired?.credentials), over);
+      if (this.#closed) return CLOSED;
+      if ("failed" in credentials) return credentials;
+      if (expired?.credentials === credentials) return expired.answer;
+      const answer = await this.#sendOnce(request, credentials, over);
+      if (this.#closed) return CLOSED;
+      if (expired !== undefined || !isExpired(answer)) return answer;
+      expired = { credentials, answer };
+    }
+  }
+
+  async #sendOnce(request: S3Request, credentials: S3Credentials, over: AbortSignal): Promise<Result> {
+    const { method, body, bytesMax } = request;
+    try {
+      const signed = await this.#sign(request, credentials);
+      const bounded = { ...(body !== undefined && { body }), ...(bytesMax !== undefined && { bytesMax }) };
+      return await exchange(this.#options, { method, ...signed, ...bounded }, over);
+    } catch (error) {
+      return { failed: `the request cannot be signed${codeOf(error)}` };
+    }
+  }
+
+  async #sign(
+    request: S3Request,
+    credentials: S3Credentials,
+  ): Promise<{ url: string; headers: Record<string, string> }> {
     const { method, key, query = {}, body = new Uint8Array() } = request;
-    const { address, credentials, now_ms } = this.#options;
+    const { address, now_ms } = this.#options;
     const parameters = Object.entries(query).map(([name, value]) => `${name}=${encode(value)}`);
     const path = key === "" ? "" : (address.prefix + key).split("/").map(encode).join("/");
     const url = `${address.base}${path}${parameters.length > 0 ? "?" : ""}${parameters.join("&")}`;
     // With the body's digest signed, the server refuses a body that was cut or damaged on its way.
     const digest = toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", body)));
+    if (this.#signedWith !== credentials) this.#signingKeys.clear();
+    this.#signedWith = credentials;
     const { sessionToken, secretAccessKey, accessKeyId } = credentials;
     const token = sessionToken && fromUtf8(sessionToken.expose());
     const signer = new AwsV4Signer({
@@ -188,10 +186,19 @@ export class S3Client {
   }
 }
 
-/** A server that says it has too much to do is given time; Ceph's 500 to the loser of a race is over at once. */
-function longestPause(result: S3Result): number {
-  const overloaded = "status" in result && (result.status === 429 || result.status === 503);
-  return overloaded ? S3_BACKOFF_MS_MAX : S3_BACKOFF_MS_MIN;
+/** Credentials are renewed for all who wait, so who stops waiting does not stop the renewal. */
+function unlessOver<T>(promise: Promise<T>, over: AbortSignal): Promise<T | Failure> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve({ failed: "the credentials did not come in time" });
+    if (over.aborted) stop();
+    over.addEventListener("abort", stop);
+    void promise.then(resolve, reject).finally(() => over.removeEventListener("abort", stop));
+  });
+}
+
+function isExpired(result: Result): boolean {
+  if ("failed" in result || result.status < 400 || result.status > 403) return false;
+  return EXPIRED.has(errorCodeOf(result) ?? "");
 }
 
 /** RFC 3986 in capitals, as SigV4 wants it: everything but unreserved characters. */
@@ -200,30 +207,4 @@ function encode(text: string): string {
     /[!'()*]/g,
     (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
   );
-}
-
-/** The error code of an answer in S3's XML. */
-export function errorCodeOf({ body }: S3Answer): string | undefined {
-  const [code = ""] = readXml(fromUtf8(body) ?? "")?.get("Error/Code") ?? [];
-  return /^\w{1,64}$/.test(code) ? code : undefined;
-}
-
-/** A clause for people. The server's message stays out: it may hold what was signed. */
-export function describe(result: S3Result): string {
-  if ("failed" in result) return result.failed;
-  const { status, header } = result;
-  if (status >= 300 && status < 400) {
-    const region = header("x-amz-bucket-region") ?? "";
-    return `it answered ${status}: the bucket is elsewhere${/^[a-z0-9-]{1,64}$/.test(region) ? `, in ${region}` : ""}`;
-  }
-  return `it answered ${[status, errorCodeOf(result)].join(" ").trim()}`;
-}
-
-/** The system's code of an error (`ECONNREFUSED`). Messages may hold headers, and headers hold secrets. */
-function causeOf(error: unknown): string {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code } = cause as { code?: unknown };
-    if (typeof code === "string" && /^[A-Z][A-Z0-9_]{1,63}$/.test(code)) return `no answer (${code})`;
-  }
-  return "no answer";
 }

@@ -7,19 +7,23 @@
  */
 import { fromUtf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { S3_LIST_KEYS_MAX, S3_LIST_PAGE_BYTES_MAX, S3_OBJECT_BYTES_MAX } from "../limits.ts";
-import type { PutCondition, PutOutcome, Store, StoredObject } from "./contract.ts";
 import {
-  describe,
-  errorCodeOf,
-  type S3Answer,
-  S3Client,
-  type S3Options,
-  type S3Result,
-} from "./s3-client.ts";
+  S3_LIST_KEYS_MAX,
+  S3_LIST_PAGE_BYTES_MAX,
+  S3_OBJECT_BYTES_MAX,
+  S3_SETTLE_ATTEMPTS_MAX,
+  S3_SETTLE_MS,
+  S3_SETTLE_PAUSE_MS_MAX,
+  S3_UPLOAD_BYTES_PER_MS_MIN,
+} from "../limits.ts";
+import type { PutCondition, PutOutcome, Settled, Store, StoredObject } from "./contract.ts";
+import { type Answer, describe, errorCodeOf, isPassing, type Result } from "./exchange.ts";
+import { S3Client, type S3Options } from "./s3-client.ts";
 import { readXml } from "./s3-xml.ts";
+import { settle } from "./settle.ts";
 
-export type { Fetch, S3Credentials, S3Options } from "./s3-client.ts";
+export type { Fetch } from "./exchange.ts";
+export type { CredentialsSource, S3Credentials, S3Options } from "./s3-client.ts";
 
 export function s3Store(options: S3Options): Store {
   return new S3Store(new S3Client(options), options.address.prefix);
@@ -42,36 +46,37 @@ class S3Store implements Store {
     this.#prefix = prefix;
   }
 
-  async get(key: string): Promise<StoredObject | undefined | Refusal> {
-    const result = await this.#client.read({ method: "GET", key, bytesMax: S3_OBJECT_BYTES_MAX });
-    if ("failed" in result) return unavailable(result);
-    const { status, body } = result;
-    if (status === 404 && errorCodeOf(result) === "NoSuchKey") return undefined;
-    if (status !== 200) return unavailable(result);
-    const etag = etagOf(result);
-    return etag === undefined ? unavailable({ failed: "it answered without a strong ETag" }) : { body, etag };
+  get(key: string): Promise<StoredObject | undefined | Refusal> {
+    return this.#client.within((over) => this.#get(key, over));
   }
 
   async put(key: string, body: Uint8Array, condition: PutCondition): Promise<PutOutcome> {
-    // What could not be read again must not be written.
-    if (body.length > S3_OBJECT_BYTES_MAX)
-      return unknown(`the object has more than ${S3_OBJECT_BYTES_MAX} bytes`);
-    const bytes = body.slice();
-    if (!("ifMatch" in condition)) return this.#put(key, bytes, "if-none-match", "*");
-    // It was never given out. Asking would be dangerous: `*` matches every version.
-    if (!ETAG.test(condition.ifMatch)) return { outcome: "conflict" };
-    let outcome: PutOutcome = { outcome: "conflict" };
-    // A 412 may only mean that this server reads the other form. It has written nothing, so asking again is safe.
-    for (const form of this.#form === undefined ? FORMS : [this.#form]) {
-      outcome = await this.#put(key, bytes, "if-match", form(condition.ifMatch));
-      if (outcome.outcome === "done") this.#form = form;
-      if (outcome.outcome !== "conflict") return outcome;
-    }
-    return outcome;
+    const bytes = new Uint8Array(body);
+    return this.#client.within(async (over) => (await this.#put(key, bytes, condition, over)).told);
+  }
+
+  /** Rides out a store that is away for seconds, and ends in time for a lease: whoever waited longer has lost it. */
+  settledPut(key: string, body: Uint8Array, condition: PutCondition): Promise<Settled> {
+    const bytes = new Uint8Array(body);
+    const transfer_ms = bytes.length / S3_UPLOAD_BYTES_PER_MS_MIN;
+    const work = (over: AbortSignal): Promise<Settled> => {
+      let again = true;
+      const put = async (): Promise<PutOutcome> => {
+        const sent = await this.#put(key, bytes, condition, over);
+        again = sent.again;
+        return sent.told;
+      };
+      const patience = async (attempt: number): Promise<boolean> => {
+        if (again) await this.#client.backOff(attempt, S3_SETTLE_PAUSE_MS_MAX, over);
+        return again && !over.aborted && attempt < S3_SETTLE_ATTEMPTS_MAX;
+      };
+      return settle({ get: () => this.#get(key, over), put }, { key, body: bytes, condition }, patience);
+    };
+    return this.#client.within(work, S3_SETTLE_MS + 2 * transfer_ms);
   }
 
   async delete(key: string): Promise<"done" | "unknown"> {
-    const result = await this.#client.write({ method: "DELETE", key });
+    const result = await this.#client.within((over) => this.#client.write({ method: "DELETE", key }, over));
     if ("failed" in result) return "unknown";
     const absent = result.status === 404 && errorCodeOf(result) === "NoSuchKey";
     return result.status === 204 || result.status === 200 || absent ? "done" : "unknown";
@@ -103,35 +108,76 @@ class S3Store implements Store {
     this.#client.close();
   }
 
+  async #get(key: string, over: AbortSignal): Promise<StoredObject | undefined | Refusal> {
+    const result = await this.#client.read({ method: "GET", key, bytesMax: S3_OBJECT_BYTES_MAX }, over);
+    if ("failed" in result) return unavailable(result);
+    const { status, body } = result;
+    if (status === 404 && errorCodeOf(result) === "NoSuchKey") return undefined;
+    if (status !== 200) return unavailable(result);
+    const etag = etagOf(result);
+    return etag === undefined ? unavailable({ failed: "it answered without a strong ETag" }) : { body, etag };
+  }
+
   async #put(
     key: string,
     body: Uint8Array<ArrayBuffer>,
-    header: "if-match" | "if-none-match",
-    value: string,
-  ): Promise<PutOutcome> {
-    const result = await this.#client.write({ method: "PUT", key, body, headers: { [header]: value } });
+    condition: PutCondition,
+    over: AbortSignal,
+  ): Promise<Sent> {
+    // What could not be read again must not be written.
+    if (body.length > S3_OBJECT_BYTES_MAX)
+      return { told: unknown(`the object has more than ${S3_OBJECT_BYTES_MAX} bytes`), again: false };
+    if (!("ifMatch" in condition)) return this.#send(key, body, ["if-none-match", "*"], over);
+    let sent: Sent = { told: { outcome: "conflict" }, again: false };
+    // It was never given out. Asking would be dangerous: `*` matches every version.
+    if (!ETAG.test(condition.ifMatch)) return sent;
+    // A 412 may only mean that this server reads the other form. It has written nothing, so asking again is safe.
+    for (const form of this.#form === undefined ? FORMS : [this.#form]) {
+      sent = await this.#send(key, body, ["if-match", form(condition.ifMatch)], over);
+      if (sent.told.outcome === "done") this.#form = form;
+      if (sent.told.outcome !== "conflict") break;
+    }
+    return sent;
+  }
+
+  async #send(
+    key: string,
+    body: Uint8Array<ArrayBuffer>,
+    [header, value]: readonly ["if-match" | "if-none-match", string],
+    over: AbortSignal,
+  ): Promise<Sent> {
+    const request = { method: "PUT", key, body, headers: { [header]: value } } as const;
+    const result = await this.#client.write(request, over);
     if (!("failed" in result)) {
       const etag = result.status === 200 ? etagOf(result) : undefined;
-      if (etag !== undefined) return { outcome: "done", etag };
-      if (isConflict(result, header)) return { outcome: "conflict" };
+      if (etag !== undefined) return { told: { outcome: "done", etag }, again: false };
+      if (isConflict(result, header)) return { told: { outcome: "conflict" }, again: true };
     }
-    return unknown(describe(result));
+    return { told: unknown(describe(result)), again: !isFinal(result) };
   }
 
   async #page(query: Readonly<Record<string, string>>): Promise<Page | Refusal> {
-    const result = await this.#client.read({
-      method: "GET",
-      key: "",
-      query,
-      bytesMax: S3_LIST_PAGE_BYTES_MAX,
-    });
+    const request = { method: "GET", key: "", query, bytesMax: S3_LIST_PAGE_BYTES_MAX } as const;
+    const result = await this.#client.within((over) => this.#client.read(request, over));
     if ("failed" in result || result.status !== 200) return unavailable(result);
     return readPage(result) ?? unavailable({ failed: "its list of keys cannot be understood" });
   }
 }
 
+/** What a put is told, and whether it may do better when sent again. */
+interface Sent {
+  readonly told: PutOutcome;
+  readonly again: boolean;
+}
+
+/** What stays as it is, however long one waits: no permission, no such bucket, a redirect. */
+function isFinal(result: Result): boolean {
+  if ("failed" in result || isPassing(result)) return false;
+  return result.status >= 300 && result.status !== 409;
+}
+
 /** Whether it is certain that the put was not applied because of its condition. */
-function isConflict(answer: S3Answer, header: "if-match" | "if-none-match"): boolean {
+function isConflict(answer: Answer, header: "if-match" | "if-none-match"): boolean {
   if (answer.status === 412) return true;
   const code = errorCodeOf(answer);
   // AWS, while another write of the key is under way.
@@ -140,7 +186,7 @@ function isConflict(answer: S3Answer, header: "if-match" | "if-none-match"): boo
   return answer.status === 404 && header === "if-match" && code === "NoSuchKey";
 }
 
-function etagOf({ header }: S3Answer): string | undefined {
+function etagOf({ header }: Answer): string | undefined {
   const etag = header("etag")?.replace(/^"(.*)"$/, "$1") ?? "";
   return ETAG.test(etag) ? etag : undefined;
 }
@@ -151,7 +197,7 @@ interface Page {
   readonly next: string | undefined;
 }
 
-function readPage({ body }: S3Answer): Page | undefined {
+function readPage({ body }: Answer): Page | undefined {
   const leaves = readXml(fromUtf8(body) ?? "");
   const all = (name: string): readonly string[] => leaves?.get(`ListBucketResult/${name}`) ?? [];
   const [truncated] = all("IsTruncated");
@@ -178,6 +224,6 @@ function unknown(reason: string): PutOutcome {
   return { outcome: "unknown", reason };
 }
 
-function unavailable(result: S3Result): Refusal {
+function unavailable(result: Result): Refusal {
   return refuse("store_unavailable", `the bucket cannot be read: ${describe(result)}`);
 }

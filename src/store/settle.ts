@@ -4,31 +4,47 @@
  * The body must be unique (it carries a random nonce), and a retry sends the same bytes under the same
  * condition: so finding my bytes means that I won, other bytes mean that I lost, and an unchanged object means
  * that nothing happened yet and the same put may be sent again.
+ *
+ * How long to wait between attempts is the store's to know: one in a bucket is waited for, one on a disk is not.
  */
 import { isRefusal } from "../errors.ts";
 import { PUT_ATTEMPTS_MAX } from "../limits.ts";
-import type { PutCondition, Store, StoredObject } from "./contract.ts";
+import type { PutCondition, Settled, Store, StoredObject } from "./contract.ts";
 
-export type Settled =
-  | { readonly outcome: "won"; readonly etag: string }
-  | { readonly outcome: "lost" }
-  | { readonly outcome: "unknown"; readonly reason: string };
+export type { Settled } from "./contract.ts";
 
-export async function settledPut(
+export function settledPut(
   store: Store,
   key: string,
   body: Uint8Array,
   condition: PutCondition,
 ): Promise<Settled> {
+  if (store.settledPut !== undefined) return store.settledPut(key, body, condition);
+  return settle(store, { key, body, condition }, async (attempt) => attempt < PUT_ATTEMPTS_MAX);
+}
+
+export interface Put {
+  readonly key: string;
+  readonly body: Uint8Array;
+  readonly condition: PutCondition;
+}
+
+/** @param patience waits before the unclear put of this number is read back, and says whether it may be sent again */
+export async function settle(
+  store: Pick<Store, "get" | "put">,
+  { key, body, condition }: Put,
+  patience: (attempt: number) => Promise<boolean>,
+): Promise<Settled> {
   let reason = "";
   let unclear = false;
-  for (let attempt = 0; attempt < PUT_ATTEMPTS_MAX; attempt++) {
+  for (let attempt = 1, goOn = true; goOn; attempt++) {
     const put = await store.put(key, body, condition);
     if (put.outcome === "done") return { outcome: "won", etag: put.etag };
     // A conflict after an unclear attempt may be with my own bytes.
     if (put.outcome === "conflict" && !unclear) return { outcome: "lost" };
     if (put.outcome === "unknown") reason = put.reason;
     unclear = true;
+    goOn = await patience(attempt);
     const found = await store.get(key);
     if (isRefusal(found)) continue;
     if (found !== undefined && sameBytes(found.body, body)) return { outcome: "won", etag: found.etag };

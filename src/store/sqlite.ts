@@ -2,7 +2,8 @@
  * The embedded store (`file:DIR`): one SQLite database in WAL mode with synchronous FULL.
  *
  * A put that is `done` has been fsynced. Several processes may use one directory at once: SQLite serialises
- * their writes, and conditions decide between them as they do on S3.
+ * their writes, and conditions decide between them as they do on S3. Operations that wait at the same time can be
+ * performed as one group: it takes one transaction and one fsync, and each put keeps its own condition and outcome.
  */
 import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
@@ -12,6 +13,8 @@ import type { PutCondition, PutOutcome, Store, StoredObject } from "./contract.t
 
 /** How long a write waits for another process's write: theirs take milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000;
+const BUSY_PAUSE_MS = 10;
+const SQLITE_BUSY = 5;
 
 // The version comes from one counter for the whole database, so that no etag ever returns for any key.
 const SCHEMA = `
@@ -22,6 +25,7 @@ const SCHEMA = `
   INSERT OR IGNORE INTO counter VALUES (1, 0);
 `;
 
+/** Of which a statement gives the columns that it names. */
 interface Row {
   readonly key: string;
   readonly version: number;
@@ -30,40 +34,119 @@ interface Row {
 
 const FILE = "store.sqlite";
 
+/** A call of the contract as data. */
+export type Operation =
+  | { readonly get: string }
+  | { readonly put: string; readonly body: Uint8Array; readonly condition: PutCondition }
+  | { readonly delete: string }
+  | { readonly list: string };
+
+/** What that call answers. */
+export type Answer = Awaited<ReturnType<Store["get" | "put" | "delete" | "list"]>>;
+
 export function isSqliteStore(directory: string): boolean {
   return existsSync(join(directory, FILE));
 }
 
 /** Throws where the directory cannot be made or holds no database of ours: a start-up error, told by the CLI. */
-export function sqliteStore(directory: string): Store {
+export function sqliteStore(directory: string): SqliteStore {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   // SQLite would make it readable to all; its journals take the mode of the database.
   closeSync(openSync(join(directory, FILE), "a", 0o600));
   const database = new DatabaseSync(join(directory, FILE), { timeout: BUSY_TIMEOUT_MS });
-  database.exec(SCHEMA);
+  prepare(database);
   return new SqliteStore(database);
+}
+
+/** While another process makes the same database, SQLite answers "busy" at once to who wants it in WAL mode. */
+function prepare(database: DatabaseSync): void {
+  for (let waited_ms = 0; ; waited_ms += BUSY_PAUSE_MS) {
+    try {
+      database.exec(SCHEMA);
+      return;
+    } catch (error) {
+      const isBusy = (error as { errcode?: unknown }).errcode === SQLITE_BUSY;
+      if (!isBusy || waited_ms >= BUSY_TIMEOUT_MS) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_PAUSE_MS);
+    }
+  }
 }
 
 class SqliteStore implements Store {
   readonly #database: DatabaseSync;
   readonly #get: StatementSync;
-  readonly #create: StatementSync;
-  readonly #update: StatementSync;
+  readonly #version: StatementSync;
   readonly #count: StatementSync;
+  readonly #put: StatementSync;
   readonly #delete: StatementSync;
   readonly #list: StatementSync;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
     this.#get = database.prepare("SELECT version, body FROM objects WHERE key = ?");
+    this.#version = database.prepare("SELECT version FROM objects WHERE key = ?");
     this.#count = database.prepare("UPDATE counter SET version = version + 1 RETURNING version");
-    this.#create = database.prepare("INSERT OR IGNORE INTO objects (version, body, key) VALUES (?, ?, ?)");
-    this.#update = database.prepare("UPDATE objects SET version = ?, body = ? WHERE key = ? AND version = ?");
+    this.#put = database.prepare("INSERT OR REPLACE INTO objects (key, version, body) VALUES (?, ?, ?)");
     this.#delete = database.prepare("DELETE FROM objects WHERE key = ?");
     this.#list = database.prepare("SELECT key FROM objects WHERE substr(key, 1, length(?1)) = ?1");
   }
 
   async get(key: string): Promise<StoredObject | undefined | Refusal> {
+    return this.#read(key);
+  }
+
+  async put(key: string, body: Uint8Array, condition: PutCondition): Promise<PutOutcome> {
+    try {
+      return this.#transact(() => this.#write(key, body, condition));
+    } catch (error) {
+      return { outcome: "unknown", reason: reasonOf(error) };
+    }
+  }
+
+  async delete(key: string): Promise<"done" | "unknown"> {
+    try {
+      return this.#remove(key);
+    } catch {
+      return "unknown";
+    }
+  }
+
+  async list(prefix: string): Promise<readonly string[] | Refusal> {
+    return this.#keys(prefix);
+  }
+
+  async close(): Promise<void> {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  /**
+   * Performs them in this order, each seeing what those before it wrote.
+   *
+   * @returns their answers, in the same order, once all that was written is durable. An error of the database makes
+   *   every write among them `unknown`.
+   */
+  perform(operations: readonly Operation[]): readonly Answer[] {
+    // Reads alone need not wait for other processes' writes.
+    if (!operations.some(isWrite)) return operations.map((operation) => this.#perform(operation));
+    try {
+      return this.#transact(() => operations.map((operation) => this.#perform(operation)));
+    } catch (error) {
+      return operations.map((operation) => {
+        if ("put" in operation) return { outcome: "unknown", reason: reasonOf(error) };
+        // What a read saw may have been taken back, so it looks again.
+        return "delete" in operation ? "unknown" : this.#perform(operation);
+      });
+    }
+  }
+
+  #perform(operation: Operation): Answer {
+    if ("get" in operation) return this.#read(operation.get);
+    if ("list" in operation) return this.#keys(operation.list);
+    if ("delete" in operation) return this.#remove(operation.delete);
+    return this.#write(operation.put, operation.body, operation.condition);
+  }
+
+  #read(key: string): StoredObject | undefined | Refusal {
     try {
       const row = this.#get.get(key) as Row | undefined;
       return row === undefined ? undefined : { body: row.body, etag: String(row.version) };
@@ -72,31 +155,7 @@ class SqliteStore implements Store {
     }
   }
 
-  async put(key: string, body: Uint8Array, condition: PutCondition): Promise<PutOutcome> {
-    try {
-      return this.#transact(() => {
-        const { version } = this.#count.get() as { version: number };
-        const { changes } =
-          "ifMatch" in condition
-            ? this.#update.run(version, body, key, Number(condition.ifMatch))
-            : this.#create.run(version, body, key);
-        return changes === 1 ? { outcome: "done", etag: String(version) } : { outcome: "conflict" };
-      });
-    } catch (error) {
-      return { outcome: "unknown", reason: reasonOf(error) };
-    }
-  }
-
-  async delete(key: string): Promise<"done" | "unknown"> {
-    try {
-      this.#delete.run(key);
-      return "done";
-    } catch {
-      return "unknown";
-    }
-  }
-
-  async list(prefix: string): Promise<readonly string[] | Refusal> {
+  #keys(prefix: string): readonly string[] | Refusal {
     try {
       return this.#list.all(prefix).map((row) => (row as unknown as Row).key);
     } catch (error) {
@@ -104,22 +163,41 @@ class SqliteStore implements Store {
     }
   }
 
-  async close(): Promise<void> {
-    if (this.#database.isOpen) this.#database.close();
+  /** In a transaction: between looking and writing nobody else writes. */
+  #write(key: string, body: Uint8Array, condition: PutCondition): PutOutcome {
+    const found = this.#version.get(key) as Row | undefined;
+    const holds =
+      "ifMatch" in condition
+        ? found !== undefined && String(found.version) === condition.ifMatch
+        : found === undefined;
+    if (!holds) return { outcome: "conflict" };
+    const { version } = this.#count.get() as unknown as Row;
+    this.#put.run(key, version, body);
+    return { outcome: "done", etag: String(version) };
+  }
+
+  #remove(key: string): "done" {
+    this.#delete.run(key);
+    return "done";
   }
 
   /** IMMEDIATE: the write lock is taken before anything is read, so that no transaction fails half way. */
-  #transact(work: () => PutOutcome): PutOutcome {
+  #transact<T>(work: () => T): T {
     this.#database.exec("BEGIN IMMEDIATE");
     try {
       const result = work();
-      this.#database.exec(result.outcome === "done" ? "COMMIT" : "ROLLBACK");
+      // Without changes it writes nothing and waits for no disk.
+      this.#database.exec("COMMIT");
       return result;
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       throw error;
     }
   }
+}
+
+function isWrite(operation: Operation): boolean {
+  return "put" in operation || "delete" in operation;
 }
 
 function reasonOf(error: unknown): string {

@@ -18,12 +18,31 @@ describe("--store s3://…", () => {
   const credentials = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "hidden" };
   // Nobody listens on port 2, and fetch does not refuse to ask it, as it does with 9.
   const nowhere = "s3://bucket?endpoint=http://127.0.0.1:2";
-  const cleared = { AWS_SESSION_TOKEN: "", AWS_REGION: "", AWS_ENDPOINT_URL_S3: "" };
+  const cleared = {
+    AWS_SESSION_TOKEN: "",
+    AWS_REGION: "",
+    AWS_ENDPOINT_URL_S3: "",
+    AWS_ENDPOINT_URL_STS: "",
+    AWS_WEB_IDENTITY_TOKEN_FILE: "",
+    AWS_ROLE_ARN: "",
+  };
   const mint = (store: string, env: Record<string, string>): Promise<Ran> =>
     postern(["mint", "--actor", "account/1", "--store", store], { env: { ...cleared, ...env } });
 
   it.each([
     ["no credentials", nowhere, { POSTERN_MASTER_KEY }, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"],
+    [
+      "half of a web identity",
+      nowhere,
+      { POSTERN_MASTER_KEY, AWS_WEB_IDENTITY_TOKEN_FILE: "/hidden" },
+      "AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN",
+    ],
+    [
+      "a web identity for who knows where",
+      nowhere,
+      { POSTERN_MASTER_KEY, AWS_WEB_IDENTITY_TOKEN_FILE: "/hidden", AWS_ROLE_ARN: "arn:x" },
+      "AWS_ENDPOINT_URL_STS is needed",
+    ],
     ["half of them", nowhere, { POSTERN_MASTER_KEY, AWS_ACCESS_KEY_ID: "id" }, "AWS_SECRET_ACCESS_KEY"],
     [
       "a broken one",
@@ -45,6 +64,22 @@ describe("--store s3://…", () => {
     const ran = await mint(store, { AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "", ...env });
     expect(ran).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(says) });
     expect(ran.stderr).not.toContain("hidden");
+  });
+
+  it("takes static credentials before a web identity, and a web identity where there are none", async () => {
+    const identity = {
+      AWS_WEB_IDENTITY_TOKEN_FILE: file("no-token"),
+      AWS_ROLE_ARN: "arn:x",
+      AWS_ENDPOINT_URL_STS: "http://127.0.0.1:2",
+    };
+    const both = await mint(nowhere, { ...credentials, ...identity, POSTERN_MASTER_KEY });
+    expect(both).toMatchObject({ code: 3, stderr: expect.stringContaining("ECONNREFUSED") });
+    const none = { AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "" };
+    const one = await mint(nowhere, { ...none, ...identity, POSTERN_MASTER_KEY });
+    expect(one).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("the token file cannot be read (ENOENT)"),
+    });
   });
 
   it("that does not answer is unavailable, for who reads and who publishes", async () => {

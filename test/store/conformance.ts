@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isRefusal } from "../../src/errors.ts";
 import type { PutCondition, Store } from "../../src/store/contract.ts";
 import { settledPut } from "../../src/store/settle.ts";
+import { intercept, UNCLEAR } from "./intercept.ts";
 
 export interface Subject {
   readonly store: Store;
@@ -79,7 +80,7 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
       expect(await store.put("k", bytes("2"), { ifMatch: other })).toEqual({ outcome: "conflict" });
     });
 
-    test.each(["", "nothing", '"', "*", "-1", "1e999", "NaN"])(
+    test.each(["", "nothing", '"', "*", "-1", "1e999", "NaN", "01", "1.0", " 1"])(
       "an etag %j never given out does not match",
       async (etag) => {
         await written(store, "k", bytes("1"));
@@ -140,6 +141,41 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
       });
     });
 
+    test("of many who update one key in each of many rounds, exactly one wins each", async () => {
+      let etag = await written(store, "k", bytes("before"));
+      for (let round = 0; round < 10; round++) {
+        const bodies = Array.from({ length: 16 }, (_, i) => bytes(`round ${round}, racer ${i}`));
+        const puts = await Promise.all(bodies.map((body) => settledPut(store, "k", body, { ifMatch: etag })));
+        const winners = puts.flatMap((put, i) =>
+          put.outcome === "won" ? [{ etag: put.etag, body: bodies[i] }] : [],
+        );
+        expect(puts.filter(({ outcome }) => outcome === "lost")).toHaveLength(15);
+        expect([await read(store, "k")]).toEqual(winners);
+        etag = winners[0]?.etag ?? "";
+      }
+    });
+
+    test.each(["create", "update"] as const)(
+      "a %s whose answer was lost and that was settled is read, listed and can be built on",
+      async (kind) => {
+        const before = kind === "create" ? undefined : await written(store, "k", bytes("before"));
+        let answersLost = 1;
+        const lossy = intercept(store, {
+          put: async (_key, next) => {
+            const put = await next();
+            return answersLost-- > 0 ? UNCLEAR : put;
+          },
+        });
+        const condition = before === undefined ? ABSENT : { ifMatch: before };
+        const settled = await settledPut(lossy, "k", bytes("mine"), condition);
+        const etag = settled.outcome === "won" ? settled.etag : "";
+        expect(await read(store, "k")).toEqual({ body: bytes("mine"), etag });
+        expect(await listed(store, "k")).toEqual(["k"]);
+        expect(await settledPut(store, "k", bytes("late"), condition)).toEqual({ outcome: "lost" });
+        await written(store, "k", bytes("next"), { ifMatch: etag });
+      },
+    );
+
     test("concurrent increments lose nothing", async () => {
       await written(store, "n", bytes("0 first"));
       const increment = async (racer: number): Promise<void> => {
@@ -172,6 +208,14 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
       const got = await read(store, "k");
       expect(got.body).toEqual(bytes("abc"));
       got.body.fill(0);
+      expect((await read(store, "k")).body).toEqual(bytes("abc"));
+    });
+
+    test("so are the bytes of Node's buffers, whose slices are views", async () => {
+      const body = Buffer.from("abc");
+      const put = store.put("k", body, ABSENT);
+      body.fill(0);
+      expect(await put).toMatchObject({ outcome: "done" });
       expect((await read(store, "k")).body).toEqual(bytes("abc"));
     });
 
@@ -233,6 +277,19 @@ export function storeContract(name: string, open: () => Promise<Subject>): void 
       }
     });
 
+    test("a key that begins another is another key", async () => {
+      const keys = ["log", "log/", "log/1", "log/1/x", "log/10"];
+      for (const key of keys) await written(store, key, bytes(key));
+      expect(await store.delete("log/1")).toBe("done");
+      expect(await store.put("log", bytes("x"), ABSENT)).toEqual({ outcome: "conflict" });
+      const left = keys.filter((key) => key !== "log/1");
+      for (const key of left) expect((await read(store, key)).body).toEqual(bytes(key));
+      expect(await store.get("log/1")).toBeUndefined();
+      expect(await listed(store, "log")).toEqual(left);
+      expect(await listed(store, "log/1")).toEqual(["log/1/x", "log/10"]);
+    });
+
+    // More than one page of S3.
     test("many keys are listed completely", async () => {
       const keys = Array.from({ length: 1500 }, (_, i) => `log/000/${String(i).padStart(20, "0")}`);
       for (const key of keys) await written(store, key, bytes("x"));

@@ -34,7 +34,12 @@ describe("an address", () => {
       "x",
     ],
   ])("%s", (url, defaults, base, prefix, region) => {
-    expect(parseS3Address(url, defaults)).toEqual({ base, prefix, region });
+    expect(parseS3Address(url, defaults)).toEqual({
+      base,
+      prefix,
+      region,
+      isAws: base.includes(".amazonaws.com/"),
+    });
   });
 
   test.each([

@@ -7,8 +7,8 @@ import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { isRefusal } from "../../src/errors.ts";
-import type { Store } from "../../src/store/contract.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
+import { threadedSqliteStore } from "../../src/store/threaded.ts";
 import { storeContract } from "./conformance.ts";
 
 const newDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), "postern-store-"));
@@ -36,7 +36,7 @@ async function directoryForTest(): Promise<string> {
   return directory;
 }
 
-function storeForTest(directory: string): Store {
+function storeForTest(directory: string): ReturnType<typeof sqliteStore> {
   const store = sqliteStore(directory);
   onTestFinished(() => store.close());
   return store;
@@ -70,6 +70,20 @@ describe("several processes on one directory", () => {
   });
 });
 
+test("one that another process is just making is waited for", async () => {
+  const directory = await directoryForTest();
+  const other = new DatabaseSync(join(directory, "store.sqlite"));
+  other.exec("BEGIN IMMEDIATE");
+  const opening = threadedSqliteStore(directory);
+  // Long enough for the thread to meet the lock; were it slower, the test would show less, and not fail.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  other.exec("COMMIT");
+  other.close();
+  const store = await opening;
+  expect(await store.put("k", BODY, ABSENT)).toMatchObject({ outcome: "done" });
+  await store.close();
+});
+
 describe("durability", () => {
   test("the write-ahead log is beside the database while it is open", async () => {
     const directory = await directoryForTest();
@@ -97,6 +111,27 @@ describe("a broken database", () => {
     expect(await store.put("k", BODY, ABSENT)).toMatchObject({ outcome: "unknown" });
     expect(await store.put("k", BODY, { ifMatch: "1" })).toMatchObject({ outcome: "unknown" });
     expect(await store.delete("k")).toBe("unknown");
+  });
+
+  test("leaves nobody's write of one group known, writes nothing of it, and goes on with the next", async () => {
+    const directory = await directoryForTest();
+    const store = storeForTest(directory);
+    const kept = await store.put("kept", BODY, ABSENT);
+    const vandal = new DatabaseSync(join(directory, "store.sqlite"));
+    vandal.exec(
+      "CREATE TRIGGER t BEFORE INSERT ON objects WHEN NEW.key = 'poison' BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    vandal.close();
+    const put = (key: string) => ({ put: key, body: BODY, condition: ABSENT });
+    const group = [put("a"), { get: "a" }, put("poison"), { delete: "kept" }, put("kept"), { list: "" }];
+    const unknown = { outcome: "unknown", reason: "no" };
+    const absent = undefined;
+    expect(store.perform(group)).toEqual([unknown, absent, unknown, "unknown", unknown, ["kept"]]);
+    expect(await store.get("kept")).toMatchObject({ etag: kept.outcome === "done" ? kept.etag : "" });
+    expect(store.perform([put("a"), put("kept")])).toMatchObject([
+      { outcome: "done" },
+      { outcome: "conflict" },
+    ]);
   });
 
   test("is told when it is opened", async () => {
