@@ -22,6 +22,8 @@ import { explain } from "./cli/explain.ts";
 import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
+import { revoke } from "./cli/revoke.ts";
+import { rotate } from "./cli/rotate.ts";
 import { serve } from "./cli/serve.ts";
 import { store } from "./cli/store.ts";
 import { isRefusal } from "./errors.ts";
@@ -35,6 +37,8 @@ const COMMANDS: readonly Command[] = [
   inspect,
   explain,
   call,
+  revoke,
+  rotate,
   store,
   demo,
 ];

@@ -33,7 +33,7 @@ import { type Macaroon, parseIdentifier, type VerifiedMacaroon } from "./token/m
 import { verify } from "./token/verify.ts";
 
 export interface GatewayOptions {
-  readonly tenant: (name: string) => Tenant | undefined;
+  readonly tenant: (name: string) => Tenant | Refusal;
   readonly shard: Pick<Shard, "call">;
   readonly protocols: ProtocolCache;
   readonly scheme: SignatureScheme;
@@ -88,7 +88,6 @@ async function pass(
   const deadline_ms = readTimeout(request.headers.get("request-timeout-ms"));
   if (isRefusal(deadline_ms)) return deadline_ms;
   const received_ms = gate.monotonic_ms();
-
   const envelope = openEnvelope(gate, request);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
@@ -122,7 +121,7 @@ async function passBody(
   const digest = checkContentDigest(request.headers.get("content-digest"), body);
   if (isRefusal(digest)) return digest;
 
-  // Read anew: a body may take its time, and a token may expire meanwhile.
+  // Asked anew: a body may take its time, and a token may expire or be revoked meanwhile.
   const now_ms = gate.now_ms();
   const grant = authorizeCall(envelope, token, now_ms);
   if (isRefusal(grant)) return grant;
@@ -154,7 +153,7 @@ function openEnvelope(gate: GatewayOptions, request: Request): Envelope | Refusa
   if (!gate.authorities.has(url.host) || request.headers.get("host")?.includes(","))
     return refuse("malformed_request", `this gate does not answer under the host that the request names`);
   const tenant = gate.tenant(target.tenant);
-  if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${target.tenant}`);
+  if (isRefusal(tenant)) return tenant;
   const announced = refuseAnnounced(request.headers);
   if (announced !== undefined) return announced;
   const idempotencyKey = readIdempotencyKey(request.headers.get("idempotency-key"));
@@ -192,7 +191,7 @@ function claimedSignature(gate: GatewayOptions, request: Request, url: URL): Rec
 const nonceKey = ({ keyid, nonce }: ReceivedSignature): string => `${keyid}:${nonce}`;
 const replayed = (): Refusal => refuse("replayed", "a request with this key and nonce was already taken");
 
-/** The token's HMAC chain, then the request's signature, then its nonce: from here on the caller is known. */
+/** The token's HMAC chain, what was revoked, the request's signature, its nonce: from here on the caller is known. */
 function verifyCaller(gate: GatewayOptions, envelope: Envelope, now_ms: number): VerifiedMacaroon | Refusal {
   const { macaroon, signature, tenant } = envelope;
   const identifier = parseIdentifier(macaroon.identifier);
@@ -203,7 +202,8 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope, now_ms: number):
     return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`, { token: 0 });
   const token = verify(macaroon, key.secret);
   if (isRefusal(token)) return token;
-
+  const revoked = tenant.revoked.refuse(token, signature.keyid);
+  if (revoked !== undefined) return revoked;
   const message = taggedHash(HTTP_SIGNATURE_TAG, signature.base);
   if (!gate.scheme.verify(signature.keyid, message, signature.signature))
     return refuse("signature_invalid", "the signature does not verify over the request as it arrived");
@@ -216,7 +216,7 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope, now_ms: number):
 function authorizeCall({ target, tenant, signature }: Envelope, token: VerifiedMacaroon, now_ms: number) {
   const { type, id, message } = target;
   const access = { actor: { type, id }, message, now_ms, signer: signature.keyid };
-  return authorize(token, access, { holder: tenant.holder });
+  return tenant.revoked.refuse(token, access.signer) ?? authorize(token, access, { holder: tenant.holder });
 }
 
 interface TypedMessage {

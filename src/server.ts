@@ -15,14 +15,9 @@ import { Shard } from "./actor/shard.ts";
 import { toHex } from "./bytes.ts";
 import { openLog, type ShardLog } from "./cluster/log.ts";
 import { isRefusal, type Refusal, refuse, toProblem } from "./errors.ts";
+import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
-import {
-  DRAIN_GRACE_MS,
-  DRAIN_NOTICE_MS,
-  HEADERS_BYTES_MAX,
-  RECEIVE_TIMEOUT_MS,
-  TENANTS_REFRESH_MS,
-} from "./limits.ts";
+import { DRAIN_GRACE_MS, DRAIN_NOTICE_MS, HEADERS_BYTES_MAX, RECEIVE_TIMEOUT_MS } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
 import { stepAll } from "./protocol/monitor.ts";
 import { problemResponse } from "./record/reply.ts";
@@ -31,7 +26,6 @@ import type { Secret } from "./secret.ts";
 import { bip340 } from "./signature/bip340.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
-import { TenantDirectory } from "./tenants.ts";
 import { decodeV1 } from "./token/codec-v1.ts";
 
 export interface ServerOptions {
@@ -68,7 +62,7 @@ class GatewayNode implements Server {
   url = "";
   readonly ended: Promise<Refusal | undefined>;
   readonly #options: ServerOptions;
-  readonly #tenants: TenantDirectory;
+  readonly #tenants: Follower;
   readonly #endedWith = Promise.withResolvers<Refusal | undefined>();
   #http: HttpServer | undefined;
   /** Present once the shard is recovered. */
@@ -80,7 +74,17 @@ class GatewayNode implements Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    this.#tenants = new TenantDirectory(options.store, options.master);
+    this.#tenants = new Follower({
+      store: options.store,
+      master: options.master,
+      now_ms: () => performance.now(),
+      wall_ms: () => Date.now(),
+      sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
+      problem: (detail) => {
+        // What the end of the node cuts off is no news.
+        if (!this.#closed) this.#event("tenant_not_read", detail);
+      },
+    });
     this.ended = this.#endedWith.promise;
   }
 
@@ -89,10 +93,8 @@ class GatewayNode implements Server {
   }
 
   async start(): Promise<Refusal | undefined> {
-    const [problem, ...others] = await this.#tenants.refresh();
-    if (problem !== undefined && this.tenants.length === 0) return problem;
-    for (const { detail } of problem === undefined ? [] : [problem, ...others])
-      this.#event("tenant_not_loaded", detail);
+    const [problem] = await this.#tenants.start();
+    if (problem !== undefined && this.tenants.length === 0) return refuse("store_unavailable", problem);
     // First the address, then the shard: a node that cannot listen must not have deposed one that does.
     const http = this.#createHttp();
     await new Promise<void>((resolve, reject) => {
@@ -115,7 +117,7 @@ class GatewayNode implements Server {
       (host) => new URL(`http://${host}:${port}`).host,
     );
     this.#app = this.#createApp(actors, log, new Set([...this.#options.authorities, ...own]));
-    void this.#followTenants();
+    void this.#tenants.run(() => this.#closed);
     return undefined;
   }
 
@@ -144,13 +146,14 @@ class GatewayNode implements Server {
     for (const [key, until_s] of actors.nonces()) replays.remember(key, until_s, Date.now() / 1000);
     const shard = new Shard(actors, log, { compile: (text) => protocols.get(text), step: stepAll });
     return createGateway({
-      tenant: (name) => this.#tenants.get(name),
+      tenant: (name) => this.#tenants.tenant(name),
       shard,
       protocols,
       scheme: bip340,
       replays,
       authorities,
-      unready: () => (this.#draining ? refuse("draining", "the node is draining") : log.ended),
+      unready: () =>
+        this.#draining ? refuse("draining", "the node is draining") : (log.ended ?? this.#tenants.stale()),
       closed: () => (this.#closed ? refuse("draining", "the node is draining") : log.ended),
       record: lineRecorder(this.#options.write),
       now_ms: () => Date.now(),
@@ -173,17 +176,6 @@ class GatewayNode implements Server {
     const http = createServer(bounds, (request, response) => void listener(request, response));
     http.on("clientError", refuseUnreadable);
     return http;
-  }
-
-  /** A bug in one pass must not end the following: it is reported, and the next pass comes. */
-  async #followTenants(): Promise<void> {
-    while (!this.#closed) {
-      await setTimeout(TENANTS_REFRESH_MS, undefined, { ref: false });
-      if (this.#closed) return;
-      const problems = await this.#tenants.refresh().catch((error: unknown) => [error]);
-      for (const problem of problems)
-        this.#event("tenant_not_refreshed", isRefusal(problem) ? problem.detail : String(problem));
-    }
   }
 
   #event(event: string, detail: string): void {
