@@ -2,11 +2,10 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { utf8 } from "../src/bytes.ts";
 import { CHANGES_KEY } from "../src/changes.ts";
-import type { TenantPolicy } from "../src/config.ts";
 import { isRefusal } from "../src/errors.ts";
 import { Follower } from "../src/follow.ts";
 import { CHANGES_KEPT_MAX, CHANGES_POLL_MS, FULL_PASS_MS, STALENESS_MS_MAX } from "../src/limits.ts";
-import { admitHandlers, policyKey, publish } from "../src/publish.ts";
+import { policyKey } from "../src/publish.ts";
 import { revoke } from "../src/revoke.ts";
 import { changeKeyring } from "../src/rotate.ts";
 import type { Store, StoredObject } from "../src/store/contract.ts";
@@ -15,32 +14,12 @@ import { readKeyring } from "../src/tenants.ts";
 import { activeKey, keyringKey, retireKey, rotateKeyring, verifyingKey } from "../src/token/keyring.ts";
 import { pageKey, type Revocation } from "../src/token/revocation.ts";
 import { appendRevocation } from "../src/token/revocation-feed.ts";
-import { answering, TURN } from "./dispatch/guests.ts";
+import { TURN } from "./dispatch/guests.ts";
 import { type Hooks, intercept, SILENT } from "./store/intercept.ts";
 import { MASTER, must, random } from "./support/gate.ts";
+import { publishTenant } from "./support/tenant.ts";
 
 const NOW_MS = 1_800_000_000_000;
-
-function policyOf(tenant: string, holder: "required" | "optional" = "optional"): TenantPolicy {
-  const actor = {
-    actor: "thing",
-    handler: { wasm: "thing" },
-    messages: { go: { args: {}, result: {}, reads: false } },
-    protocol: "go*",
-    behaviour: "go*",
-  };
-  return { tenant, holder, actors: { thing: actor } } as unknown as TenantPolicy;
-}
-
-async function publishTenant(
-  store: Store,
-  tenant: string,
-  { holder, reply = 1 }: { holder?: "required" | "optional"; reply?: number } = {},
-): Promise<void> {
-  const handlers = admitHandlers(new Map([["thing", answering(`{"state":null,"reply":${reply}}`)]]));
-  if (!handlers.ok) throw new Error(JSON.stringify(handlers.problems));
-  must(await publish(store, policyOf(tenant, holder), handlers.modules, MASTER, random));
-}
 
 const entry = (kid: number): Revocation => ({ kind: "kid", value: String(kid), at: "2026-01-31T12:00:00Z" });
 const revokeKid = async (store: Store, tenant: string, kid: number): Promise<boolean> =>
