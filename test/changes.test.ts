@@ -33,6 +33,17 @@ describe("what changed since", () => {
     );
   });
 
+  it("is told as long as the list reaches back, and not one change longer", () => {
+    const changes: Changes = { v: 1, count: 10, recent: ["a", "b", "c"], nonce: "n" };
+    expect([10, 9, 7, 6, 11].map((seen) => changedSince(seen, changes))).toEqual([
+      new Set(),
+      new Set(["c"]),
+      new Set(["a", "b", "c"]),
+      undefined,
+      undefined,
+    ]);
+  });
+
   it("has every writer's, however many write at once and whatever answers are lost", async () => {
     let puts = 0;
     const store = intercept(memoryStore(), {

@@ -287,7 +287,25 @@ describe("one tenant's trouble", () => {
     expect(node.codeFor("demo")).toBe("served");
   });
 
-  it("does not let a tenant be served whose revocations were never read", async () => {
+  it("closes it after 30 s where the reading of what changed is never answered", async () => {
+    await node.look();
+    node.hooks = { get: (key, next) => (key.startsWith("revoked/demo") ? new Promise(() => {}) : next()) };
+    await revokeKid(store, "demo", 1);
+    for (const [passed_ms, code] of [
+      [STALENESS_MS_MAX, "served"],
+      [1, "store_unavailable"],
+    ] as const) {
+      node.now_ms += passed_ms;
+      await node.follower.look();
+      expect([node.codeFor("demo"), node.codeFor("other")]).toEqual([code, "served"]);
+    }
+  });
+
+  it.each([
+    ["named by the list of changes", true],
+    ["found only by the first pass", false],
+  ])("does not let a tenant be served whose revocations were never read: %s", async (_, listed) => {
+    if (!listed) await store.delete(CHANGES_KEY);
     const fresh = new Node(store);
     fresh.hooks = { get: async (key, next) => (key.startsWith("revoked/demo") ? SILENT : next()) };
     expect(await fresh.follower.start()).toEqual([SILENT.detail]);

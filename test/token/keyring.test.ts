@@ -158,9 +158,12 @@ describe("rotated and retired, in any order", () => {
     while (ring.length < KEYRING_KEYS_MAX) ring = taken(rotateKeyring(ring, random));
     expect(outcome(rotateKeyring(ring, random))).toBe("quota_exceeded");
     for (const kid of [7, 3]) ring = taken(retireKey(ring, kid));
+    const numbers = Array.from({ length: KEYRING_KEYS_MAX + 2 }, (_, i) => i + 1);
     ring = taken(rotateKeyring(ring, random));
-    const kids = Array.from({ length: KEYRING_KEYS_MAX + 1 }, (_, i) => i + 1).filter((kid) => kid !== 3);
-    expect(ring.map(({ kid }) => kid)).toEqual(kids);
+    expect(ring.map(({ kid }) => kid)).toEqual(numbers.slice(0, -1).filter((kid) => kid !== 3));
     expect(verifyingKey(ring, 7)).toBeUndefined();
+    ring = taken(rotateKeyring(ring, random));
+    expect(ring.map(({ kid }) => kid)).toEqual(numbers.filter((kid) => kid !== 3 && kid !== 7));
+    expect(outcome(rotateKeyring(ring, random))).toBe("quota_exceeded");
   });
 });
