@@ -24,6 +24,8 @@ import { explain } from "./cli/explain.ts";
 import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
+import { revoke } from "./cli/revoke.ts";
+import { rotate } from "./cli/rotate.ts";
 import { serve } from "./cli/serve.ts";
 import { store } from "./cli/store.ts";
 import { isRefusal } from "./errors.ts";
@@ -38,6 +40,8 @@ const COMMANDS: readonly Command[] = [
   explain,
   call,
   cluster,
+  revoke,
+  rotate,
   store,
   demo,
 ];

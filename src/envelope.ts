@@ -18,7 +18,8 @@ import { decodeToken, type V1Codec } from "./token/envelope.ts";
 import type { Macaroon } from "./token/macaroon.ts";
 
 export interface EnvelopeOptions {
-  readonly tenant: (name: string) => Tenant | undefined;
+  /** Refusals: `no_such_tenant`, `store_unavailable`. */
+  readonly tenant: (name: string) => Tenant | Refusal;
   readonly replays: Pick<ReplayWindow, "has">;
   /** Whether callers may address this gate under that host and port; never inferred from a request. */
   readonly answersTo: (host: string) => boolean;
@@ -45,7 +46,7 @@ export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope 
   if (!gate.answersTo(url.host) || request.headers.get("host")?.includes(","))
     return refuse("malformed_request", `this gate does not answer under the host that the request names`);
   const tenant = gate.tenant(target.tenant);
-  if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${target.tenant}`);
+  if (isRefusal(tenant)) return tenant;
   const announced = refuseAnnounced(request.headers);
   if (announced !== undefined) return announced;
   const idempotencyKey = readIdempotencyKey(request.headers.get("idempotency-key"));

@@ -126,7 +126,7 @@ async function passBody(
   const digest = checkContentDigest(request.headers.get("content-digest"), body);
   if (isRefusal(digest)) return digest;
 
-  // Read anew: a body may take its time, and a token may expire meanwhile.
+  // Asked anew: a body may take its time, and a token may expire or be revoked meanwhile.
   const now_ms = gate.now_ms();
   const grant = authorizeCall(envelope, token, now_ms);
   if (isRefusal(grant)) return grant;
@@ -140,7 +140,7 @@ async function passBody(
   return gate.call(call, { request, body, hops, admit: admitOnce(gate, envelope) }, deadline_ms);
 }
 
-/** The token's HMAC chain, then the request's signature: from here on the caller is known. */
+/** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
 function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroon | Refusal {
   const { macaroon, signature, tenant } = envelope;
   const identifier = parseIdentifier(macaroon.identifier);
@@ -151,6 +151,8 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroo
     return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`, { token: 0 });
   const token = verify(macaroon, key.secret);
   if (isRefusal(token)) return token;
+  const revoked = tenant.revoked.refuse(token, signature.keyid);
+  if (revoked !== undefined) return revoked;
 
   const message = taggedHash(HTTP_SIGNATURE_TAG, signature.base);
   if (!gate.scheme.verify(signature.keyid, message, signature.signature))
@@ -178,7 +180,7 @@ function admitOnce(gate: GatewayOptions, { signature }: Envelope): () => Refusal
 function authorizeCall({ target, tenant, signature }: Envelope, token: VerifiedMacaroon, now_ms: number) {
   const { type, id, message } = target;
   const access = { actor: { type, id }, message, now_ms, signer: signature.keyid };
-  return authorize(token, access, { holder: tenant.holder });
+  return tenant.revoked.refuse(token, access.signer) ?? authorize(token, access, { holder: tenant.holder });
 }
 
 interface TypedMessage {

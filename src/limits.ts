@@ -25,8 +25,6 @@ export const REQUEST_TIMEOUT_MS_MAX = 300_000;
 export const DRAIN_NOTICE_MS = 1_500;
 /** Requests in flight get this long to finish while the node drains. */
 export const DRAIN_GRACE_MS = 30_000;
-/** How often the store is asked for newly published tenants. */
-export const TENANTS_REFRESH_MS = 1_000;
 /** How long a client may take to send its whole request: a slow sender must not hold a connection. */
 export const RECEIVE_TIMEOUT_MS = 30_000;
 
@@ -38,6 +36,32 @@ export const TOKEN_BYTES_MAX = 16 * 1024;
 export const CAVEATS_MAX = 128;
 /** One caveat's text: a protocol expression (1 KiB) and its name. */
 export const CAVEAT_BYTES_MAX = 2 * 1024;
+
+// ── Changes, keys and revocations ────────────────────────────────────────────────────────────────────────
+
+/** How often a node asks what changed: with the reading itself, a change is in force within 2 s. */
+export const CHANGES_POLL_MS = 1_000;
+/** How often a node reads everything anew, should a writer have died before it said what it changed. */
+export const FULL_PASS_MS = 30_000;
+/** Changes that one answer names: of more in a second, the whole store is read anew. 128 names are 8 KiB at most. */
+export const CHANGES_KEPT_MAX = 128;
+/** Times a shared object is changed while others change it too: that many may write at the same moment. */
+export const CHANGE_ATTEMPTS_MAX = 64;
+/** A node that could not learn for this long what was revoked refuses calls: a partition must not revive a token. */
+export const STALENESS_MS_MAX = 30_000;
+/** Entries of one page of the feed, 200 KB at most: the last page is written anew by each revocation, and read anew
+ * by each node; 100,000 revocations are 196 pages, which a starting node reads in a second. */
+export const REVOCATIONS_PER_PAGE = 512;
+/** Revocations of one tenant that a node keeps, at about 150 bytes: 40 MB. Full means refused, never forgotten. */
+export const REVOCATIONS_PER_TENANT_MAX = 250_000;
+/** How long a revocation is kept past the expiry of what it revokes: a wall clock may be set back by so much. */
+export const REVOCATION_GRACE_MS = 24 * 3_600_000;
+/** Why something was revoked, for the people who list it. */
+export const REVOCATION_REASON_LENGTH_MAX = 200;
+/** Revocations that one `postern revoke --list` prints: two pages of the feed. */
+export const REVOCATIONS_LISTED_MAX = 1_000;
+/** Keys of one ring, retired ones included: three years of a rotation every two weeks. */
+export const KEYRING_KEYS_MAX = 80;
 
 // ── Signed requests ──────────────────────────────────────────────────────────────────────────────────────
 

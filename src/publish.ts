@@ -2,10 +2,11 @@
  * Publishing a tenant: its policy, its handlers and its key ring, from files into the store.
  *
  * Handlers are admitted first and kept by hash, as they came and instrumented. The policy document is written
- * last and whole, so a node that reads it finds everything that it names.
+ * last and whole, so a node that reads it finds everything that it names; then nodes are told.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { fromUtf8, toHex, utf8 } from "./bytes.ts";
+import { noteChange } from "./changes.ts";
 import type { TenantPolicy } from "./config.ts";
 import { admit } from "./dispatch/admission.ts";
 import { FUEL_PASS_VERSION } from "./dispatch/fuel.ts";
@@ -77,13 +78,15 @@ export async function publish(
       (await putOnce(store, instrumentedKey(hash, FUEL_PASS_VERSION), instrumented));
     if (kept !== undefined) return kept;
   }
-  return replaceDocument(store, {
+  const replaced = await replaceDocument(store, {
     v: 1,
     policy,
     handlers,
     pass: FUEL_PASS_VERSION,
     nonce: toHex(random(16)),
   });
+  if (replaced !== true) return replaced;
+  return (await noteChange(store, policy.tenant, random)) ?? true;
 }
 
 async function replaceDocument(store: Store, document: PublishedTenant): Promise<boolean | Refusal> {

@@ -12,14 +12,9 @@ import { toHex } from "./bytes.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
-import {
-  COMMIT_WINDOW,
-  DRAIN_NOTICE_MS,
-  LEASE_TTL_MS,
-  SHARDS_DEFAULT,
-  TENANTS_REFRESH_MS,
-} from "./limits.ts";
+import { COMMIT_WINDOW, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
@@ -31,7 +26,6 @@ import { Shards } from "./shards.ts";
 import { bip340 } from "./signature/bip340.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
-import { TenantDirectory } from "./tenants.ts";
 import { decodeV1 } from "./token/codec-v1.ts";
 
 export interface ServerOptions {
@@ -79,7 +73,7 @@ class GatewayNode implements Server {
   url = "";
   readonly ended: Promise<Refusal | undefined>;
   readonly #options: ServerOptions;
-  readonly #tenants: TenantDirectory;
+  readonly #tenants: Follower;
   readonly #endedWith = Promise.withResolvers<Refusal | undefined>();
   readonly #sender = undiciSender();
   #http: HttpServer | undefined;
@@ -94,7 +88,17 @@ class GatewayNode implements Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    this.#tenants = new TenantDirectory(options.store, options.master);
+    this.#tenants = new Follower({
+      store: options.store,
+      master: options.master,
+      now_ms: () => performance.now(),
+      wall_ms: () => Date.now(),
+      sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
+      problem: (detail) => {
+        // What the end of the node cuts off is no news.
+        if (!this.#closed) this.#event("tenant_not_read", detail);
+      },
+    });
     this.ended = this.#endedWith.promise;
   }
 
@@ -103,11 +107,16 @@ class GatewayNode implements Server {
   }
 
   async start(): Promise<Refusal | undefined> {
+    const failed = await this.#start();
+    if (failed !== undefined) this.#closed = true;
+    return failed;
+  }
+
+  async #start(): Promise<Refusal | undefined> {
     const { store, shards = SHARDS_DEFAULT } = this.#options;
-    const [problem, ...others] = await this.#tenants.refresh();
-    if (problem !== undefined && this.tenants.length === 0) return problem;
-    for (const { detail } of problem === undefined ? [] : [problem, ...others])
-      this.#event("tenant_not_loaded", detail);
+    const [problem] = await this.#tenants.start();
+    if (problem !== undefined && this.tenants.length === 0) return refuse("store_unavailable", problem);
+    void this.#tenants.run(() => this.#closed);
     const meta = await ensureMeta(store, shards, toHex(randomBytes(16)));
     if (isRefusal(meta)) return meta;
     // First the address, then the shards: a node that cannot listen must not have taken any from one that does.
@@ -126,7 +135,6 @@ class GatewayNode implements Server {
       await closeHttp(http);
       return failed;
     }
-    void this.#followTenants();
     return undefined;
   }
 
@@ -159,13 +167,14 @@ class GatewayNode implements Server {
     if (failed !== undefined) return failed;
     this.#shards = shards;
     this.#app = createGateway({
-      tenant: (name) => this.#tenants.get(name),
+      tenant: (name) => this.#tenants.tenant(name),
       call: (...call) => shards.call(...call),
       protocols,
       scheme: bip340,
       replays,
       answersTo: (host) => authorities.has(host) || shards.isPeerAuthority(host),
-      unready: () => (this.#draining ? refuse("draining", "the node is draining") : this.#lost),
+      unready: () =>
+        this.#draining ? refuse("draining", "the node is draining") : (this.#lost ?? this.#tenants.stale()),
       closed: () => (this.#closed ? refuse("draining", "the node is draining") : this.#lost),
       record: lineRecorder(this.#options.write),
       now_ms: () => Date.now(),
@@ -174,17 +183,6 @@ class GatewayNode implements Server {
       v1: decodeV1,
     });
     return undefined;
-  }
-
-  /** A bug in one pass must not end the following: it is reported, and the next pass comes. */
-  async #followTenants(): Promise<void> {
-    while (!this.#closed) {
-      await setTimeout(TENANTS_REFRESH_MS, undefined, { ref: false });
-      if (this.#closed) return;
-      const problems = await this.#tenants.refresh().catch((error: unknown) => [error]);
-      for (const problem of problems)
-        this.#event("tenant_not_refreshed", isRefusal(problem) ? problem.detail : String(problem));
-    }
   }
 
   #event(event: string, detail: string, more: object = {}): void {

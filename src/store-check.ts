@@ -3,18 +3,20 @@
  *
  * Checked: checksums of log and checkpoints, that a shard's slots follow its checkpoint without a gap and none is of
  * a newer epoch than its owner's, that handlers are the bytes their hash names, that policies find their handlers, that
- * key rings open. Nothing is written, so it may run beside a node; what that node deletes meanwhile is no problem.
+ * key rings open, that no page of a revocation feed is missing or damaged. Nothing is written, so it may run beside a node; what that node deletes meanwhile is no problem.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { fromUtf8, toHex } from "./bytes.ts";
+import { CHANGES_KEY, parseChanges } from "./changes.ts";
 import { decodeObject, logKey, manifestKey, ownKey } from "./cluster/format.ts";
 import type { Ownership } from "./cluster/ownership.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
-import { STORE_READS_AT_ONCE } from "./limits.ts";
+import { REVOCATIONS_PER_PAGE, STORE_READS_AT_ONCE } from "./limits.ts";
 import { instrumentedKey, originalKey, type PublishedTenant } from "./publish.ts";
 import type { Secret } from "./secret.ts";
 import type { Store } from "./store/contract.ts";
 import { openKeyring } from "./token/keyring.ts";
+import { decodePage, pageKey } from "./token/revocation.ts";
 
 export interface StoreProblem {
   readonly key: string;
@@ -108,6 +110,10 @@ class Check {
         return openKeyring(body, name, this.#master) ? undefined : "it does not open with this master key";
       case "policy":
         return this.#policy(body);
+      case "revoked":
+        return this.#page(name, part, body);
+      case CHANGES_KEY:
+        return parseChanges(body) ? undefined : "it is no list of changes of this version";
       case "handler":
         return checkHandler(name, part, body, this.#keys);
       case "probe":
@@ -140,6 +146,18 @@ class Check {
       .flatMap((hash) => [originalKey(hash), instrumentedKey(hash, document.pass)])
       .find((key) => !this.#keys.has(key));
     return missing === undefined ? undefined : `it needs ${missing}, which is missing`;
+  }
+
+  #page(tenant: string, name: string, body: Uint8Array): string | undefined {
+    const page = Number(name);
+    const decoded = decodePage(body, tenant, page);
+    if (typeof decoded === "string") return `it ${decoded}`;
+    // Readers end at the first page that is not there or not full.
+    const isLast = !this.#keys.has(pageKey(tenant, page + 1));
+    if (!isLast && decoded.entries.length < REVOCATIONS_PER_PAGE)
+      return "it is not full, but another follows";
+    const isReached = page === 0 || this.#keys.has(pageKey(tenant, page - 1));
+    return isReached ? undefined : `it needs ${pageKey(tenant, page - 1)}, which is missing`;
   }
 
   /** What only all objects of a shard together can show. */

@@ -5,6 +5,7 @@
  * goes on where it stopped, and a store in use is never overwritten. Ownership records come last; until then no node
  * can serve from the copy. A source that a node writes to meanwhile is refused at the end: stop the node first.
  */
+import { CHANGES_KEY } from "./changes.ts";
 import { ownKey } from "./cluster/format.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { Store } from "./store/contract.ts";
@@ -19,13 +20,17 @@ export interface CopyReport {
 
 const OWNERSHIP = ownKey(0).split("/")[0] ?? "";
 
+/** What changes with all that matters: copied last, and a source where it changes meanwhile is refused. */
+const isWatched = (key: string): boolean => key.startsWith(`${OWNERSHIP}/`) || key === CHANGES_KEY;
+
 /** Refusals: `store_unavailable` for either store, an object that differs, a source that changed meanwhile. */
 export async function copyStore(from: Store, to: Store, progress: Progress): Promise<CopyReport | Refusal> {
   const keys = await from.list("");
   if (isRefusal(keys)) return keys;
-  const owned = keys.filter((key) => key.startsWith(`${OWNERSHIP}/`));
-  const others = keys.filter((key) => !key.startsWith(`${OWNERSHIP}/`) && !key.startsWith("probe/"));
-  const before = await etagsOf(from, owned);
+  const owned = keys.filter(isWatched);
+  const others = keys.filter((key) => !isWatched(key) && !key.startsWith("probe/"));
+  // The list of changes by name: the first change makes it.
+  const before = await etagsOf(from, [...new Set([...owned, CHANGES_KEY])]);
   if (isRefusal(before)) return before;
 
   let copied = 0;
@@ -87,6 +92,6 @@ async function refuseChanged(from: Store, before: Etags): Promise<Refusal | unde
   if (changed === undefined) return undefined;
   return refuse(
     "store_unavailable",
-    `${changed[0]} changed during the copy: stop the nodes of the source first`,
+    `${changed[0]} changed during the copy: stop what writes to the source first`,
   );
 }

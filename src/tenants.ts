@@ -1,5 +1,5 @@
 /**
- * The tenants that a node serves: policy, key ring and compiled handlers, as published in the store.
+ * The tenants that a node serves: policy, key ring, compiled handlers and revocations, as they are in the store.
  *
  * A tenant is replaced whole, or the last good one is kept. Everything that a request names is looked up in maps,
  * so that a message called `constructor` is only a message.
@@ -11,8 +11,10 @@ import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
 import { instrumentedKey, type PublishedTenant, policyKey, wrongMasterKey } from "./publish.ts";
 import type { Secret } from "./secret.ts";
-import type { Store } from "./store/contract.ts";
+import type { Store, StoredObject } from "./store/contract.ts";
 import { type Keyring, keyringKey, openKeyring } from "./token/keyring.ts";
+import type { RevocationSet } from "./token/revocation.ts";
+import { RevocationFeed } from "./token/revocation-feed.ts";
 
 export interface MessageType {
   readonly checkArgs: Check;
@@ -32,13 +34,23 @@ export interface Tenant {
   readonly holder: "required" | "optional";
   readonly actors: ReadonlyMap<string, ActorType>;
   readonly keyring: Keyring;
+  /** Grows by itself: what is revoked later is in it later. */
+  readonly revoked: RevocationSet;
 }
 
-/** Keeps the tenants of a store at hand; `refresh` follows what is published later. */
+/** What was read of one tenant, and from which versions. */
+interface Loaded {
+  readonly policyEtag: string;
+  readonly ringEtag: string;
+  readonly tenant: Tenant;
+}
+
+/** Reads tenants out of the store and keeps them at hand. When to read which is `follow.ts`'s business. */
 export class TenantDirectory {
   readonly #store: Store;
   readonly #master: Secret;
-  readonly #tenants = new Map<string, { readonly etag: string; readonly tenant: Tenant }>();
+  readonly #loaded = new Map<string, Loaded>();
+  readonly #feeds = new Map<string, RevocationFeed>();
   /** Compiled once for each hash: handlers are shared by tenants and outlive policies. */
   readonly #modules = new Map<string, WebAssembly.Module>();
 
@@ -48,56 +60,68 @@ export class TenantDirectory {
   }
 
   get(name: string): Tenant | undefined {
-    return this.#tenants.get(name)?.tenant;
+    return this.#loaded.get(name)?.tenant;
   }
 
   get names(): readonly string[] {
-    return [...this.#tenants.keys()];
+    return [...this.#loaded.keys()];
   }
 
-  /** @returns what could not be read; those tenants stay as they were. */
-  async refresh(): Promise<readonly Refusal[]> {
+  /** The tenants that the store holds now. */
+  async published(): Promise<readonly string[] | Refusal> {
     const keys = await this.#store.list(policyKey(""));
-    if (isRefusal(keys)) return [keys];
-    const problems: Refusal[] = [];
-    for (const key of keys) {
-      const problem = await this.#load(key);
-      if (problem !== undefined) problems.push(problem);
-    }
-    return problems;
+    return isRefusal(keys) ? keys : keys.map((key) => key.slice(policyKey("").length));
   }
 
-  async #load(key: string): Promise<Refusal | undefined> {
-    const found = await this.#store.get(key);
-    if (found === undefined || isRefusal(found)) return found;
-    const name = key.slice(policyKey("").length);
-    if (this.#tenants.get(name)?.etag === found.etag) return undefined;
-    const tenant = await this.#read(name, found.body);
+  /** Takes in what one tenant has revoked since the last time. One reading of a tenant at a time. */
+  readRevocations(name: string, now_ms: number): Promise<Refusal | undefined> {
+    return this.#feed(name).read(now_ms);
+  }
+
+  /** Takes in policy, handlers and key ring, where they changed; else the tenant stays as it was. */
+  async read(name: string): Promise<Refusal | undefined> {
+    const policy = await this.#store.get(policyKey(name));
+    if (policy === undefined || isRefusal(policy)) return policy;
+    const ring = await this.#store.get(keyringKey(name));
+    if (isRefusal(ring)) return ring;
+    const before = this.#loaded.get(name);
+    if (before?.policyEtag === policy.etag && before.ringEtag === ring?.etag) return undefined;
+    const keyring = openRing(ring, name, this.#master);
+    if (isRefusal(keyring)) return keyring;
+    const tenant =
+      before?.policyEtag === policy.etag
+        ? { ...before.tenant, keyring }
+        : await this.#parse(name, policy.body, keyring);
     if (isRefusal(tenant)) return tenant;
-    this.#tenants.set(name, { etag: found.etag, tenant });
+    this.#loaded.set(name, { policyEtag: policy.etag, ringEtag: ring?.etag ?? "", tenant });
     return undefined;
   }
 
+  #feed(name: string): RevocationFeed {
+    const feed = this.#feeds.get(name) ?? new RevocationFeed(this.#store, name);
+    this.#feeds.set(name, feed);
+    return feed;
+  }
+
   /** What is damaged in the store stops its own tenant only. */
-  async #read(name: string, body: Uint8Array): Promise<Tenant | Refusal> {
+  async #parse(name: string, body: Uint8Array, keyring: Keyring): Promise<Tenant | Refusal> {
     try {
-      return await this.#compile(name, JSON.parse(fromUtf8(body) ?? "") as PublishedTenant);
+      return await this.#compile(name, JSON.parse(fromUtf8(body) ?? "") as PublishedTenant, keyring);
     } catch (error) {
       const why = error instanceof Error ? error.message : "unknown error";
       return refuse("store_unavailable", `the published tenant ${name} cannot be used: ${why}`);
     }
   }
 
-  async #compile(name: string, document: PublishedTenant): Promise<Tenant | Refusal> {
-    const keyring = await readKeyring(this.#store, name, this.#master);
-    if (isRefusal(keyring)) return keyring;
+  async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
       const module = await this.#module(document.handlers[policy.handler.wasm] ?? "", document.pass);
       if (isRefusal(module)) return module;
       actors.set(type, compileActor(policy, module));
     }
-    return { name, holder: document.policy.holder, actors, keyring };
+    const { revoked } = this.#feed(name);
+    return { name, holder: document.policy.holder, actors, keyring, revoked };
   }
 
   async #module(hash: string, pass: number): Promise<WebAssembly.Module | Refusal> {
@@ -117,7 +141,10 @@ export class TenantDirectory {
 /** Refusals: `no_such_tenant`, `store_unavailable`. */
 export async function readKeyring(store: Store, tenant: string, master: Secret): Promise<Keyring | Refusal> {
   const found = await store.get(keyringKey(tenant));
-  if (isRefusal(found)) return found;
+  return isRefusal(found) ? found : openRing(found, tenant, master);
+}
+
+function openRing(found: StoredObject | undefined, tenant: string, master: Secret): Keyring | Refusal {
   if (found === undefined) return refuse("no_such_tenant", `the store has no keys of a tenant ${tenant}`);
   return openKeyring(found.body, tenant, master) ?? wrongMasterKey(tenant);
 }

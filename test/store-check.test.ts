@@ -5,14 +5,17 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { utf8 } from "../src/bytes.ts";
 import { isRefusal } from "../src/errors.ts";
+import { REVOCATIONS_PER_PAGE } from "../src/limits.ts";
+import { revoke } from "../src/revoke.ts";
 import { Secret } from "../src/secret.ts";
 import type { Store } from "../src/store/contract.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { checkStore, type StoreProblem } from "../src/store-check.ts";
 import { copyStore } from "../src/store-copy.ts";
+import { encodePage, pageKey, type Revocation } from "../src/token/revocation.ts";
 import { numbered, opened } from "./cluster/harness.ts";
-import { call, codeOf, freshAccount, MASTER, must, party, startGate } from "./support/gate.ts";
+import { call, codeOf, freshAccount, MASTER, must, party, random, startGate } from "./support/gate.ts";
 
 const ignore = (): void => {};
 
@@ -38,6 +41,12 @@ beforeAll(async () => {
   await first.log.idle();
   const second = await opened(store);
   await second.appendEach(...numbered("b", 3));
+  // A full page of revocations, and a second with one entry.
+  const kid = (value: number): Revocation => ({ kind: "kid", value: String(value), at: "" });
+  const entries = Array.from({ length: REVOCATIONS_PER_PAGE }, (_, i) => kid(i + 1));
+  const page = encodePage({ tenant: "demo", page: 0, entries }, "n");
+  await store.put(pageKey("demo", 0), page, { ifNoneMatch: "*" });
+  must(await revoke(store, "demo", kid(REVOCATIONS_PER_PAGE + 1), { now_ms: 0, random }));
   whole = await objectsOf(store);
 });
 
@@ -68,7 +77,7 @@ const keysOf = (kind: string): string[] => [...whole.keys()].filter((key) => key
 describe("check", () => {
   it("finds a whole store whole, and says how far it has come", async () => {
     const kinds = new Set([...whole.keys()].map((key) => key.split("/")[0]));
-    expect(kinds).toEqual(new Set(["ckpt", "handler", "keys", "log", "own", "policy"]));
+    expect(kinds).toEqual(new Set(["changes", "ckpt", "handler", "keys", "log", "own", "policy", "revoked"]));
     const seen: number[] = [];
     const report = await checkStore(await storeOf(whole), MASTER, (done) => seen.push(done));
     let bytes = 0;
@@ -78,7 +87,7 @@ describe("check", () => {
   });
 
   it("names every object with a checksum or a hash in which one bit is turned over", async () => {
-    for (const key of ["log", "ckpt", "keys"]
+    for (const key of ["log", "ckpt", "keys", "revoked"]
       .flatMap(keysOf)
       .concat(keysOf("handler").filter((name) => name.includes("original")))) {
       const body = new Uint8Array(whole.get(key) ?? []);
@@ -103,6 +112,20 @@ describe("check", () => {
       objects.delete(key);
       expect(JSON.stringify(await problemsOf(objects)), key).toContain(key);
     }
+  });
+
+  it("names a page of revocations that is missing, that stands in another's place, or ends too soon", async () => {
+    const [first, second] = [pageKey("demo", 0), pageKey("demo", 1)];
+    const without = new Map(whole);
+    without.delete(first);
+    const missing = [{ key: second, detail: `it needs ${first}, which is missing` }];
+    expect(await problemsOf(without)).toEqual(missing);
+    const swapped = new Map(whole).set(first, whole.get(second) ?? utf8("")).set("changes", utf8("{}"));
+    expect((await problemsOf(swapped)).map(({ key }) => key)).toEqual(["changes", first]);
+    const short = encodePage({ tenant: "demo", page: 0, entries: [] }, "n");
+    expect(await problemsOf(new Map(whole).set(first, short))).toEqual([
+      { key: first, detail: "it is not full, but another follows" },
+    ]);
   });
 
   it("tells another master key, a foreign object, a broken policy", async () => {
@@ -149,6 +172,25 @@ describe("copy", () => {
       detail: expect.stringContaining("keys/demo"),
     });
     expect((await objectsOf(to)).get("keys/demo")).toEqual(utf8("another ring"));
+  });
+
+  it("refuses a source where something is revoked meanwhile, be it the first change of all", async () => {
+    for (const changes of [true, false]) {
+      const objects = new Map(whole);
+      if (!changes) objects.delete("changes");
+      const from = await storeOf(objects);
+      const to = memoryStore();
+      const busy: Store = {
+        ...to,
+        put: async (key, body, condition) => {
+          const entry = { kind: "tenant", value: "demo", at: "" } as const;
+          if (key.startsWith("policy/")) must(await revoke(from, "demo", entry, { now_ms: 0, random }));
+          return to.put(key, body, condition);
+        },
+      };
+      const refused = await copyStore(from, busy, ignore);
+      expect(isRefusal(refused) && refused.detail).toContain("changes changed during the copy");
+    }
   });
 
   it("refuses a source whose owner wrote a checkpoint meanwhile", async () => {

@@ -45,13 +45,13 @@ export interface OpenStore {
   readonly master: Secret;
 }
 
-type Purpose = "read" | "publish" | "serve";
+type Purpose = "read" | "change" | "publish" | "serve";
 
 /**
  * `--store` with its master key: from the environment, or beside a `file:` store.
  *
- * @param purpose what only reads a store must not make one, least of all under a mistyped name; whoever writes has
- *   the store probed first; a node gets an embedded store on a thread of its own
+ * @param purpose what only reads or changes a store must not make one, least of all under a mistyped name; whoever
+ *   writes has the store probed first; a node gets an embedded store on a thread of its own
  * @param inherited the master key that a new `file:` store gets; a fresh one where none is given
  */
 export async function openStore(
@@ -87,7 +87,8 @@ async function openFile(
       `--store ${url} is not understood; a store is file:DIRECTORY or s3://BUCKET/PREFIX`,
     );
   const directory = url.slice("file:".length);
-  if (purpose === "read" && !isSqliteStore(directory)) return new UsageProblem(`there is no store at ${url}`);
+  const mustExist = purpose === "read" || purpose === "change";
+  if (mustExist && !isSqliteStore(directory)) return new UsageProblem(`there is no store at ${url}`);
   try {
     const master = givenMasterKey(environment) ?? masterKeyBeside(directory, fresh);
     if (master instanceof UsageProblem) return master;

@@ -10,6 +10,7 @@ import { activeKey } from "../token/keyring.ts";
 import { formatIdentifier } from "../token/macaroon.ts";
 import { type Command, type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
 import { DEFAULT_STORE, type OpenStore, openStore } from "./inputs.ts";
+import { chooseTenant } from "./tenant-input.ts";
 import { caveatsFromFlags, TOKEN_HELP, TOKEN_OPTIONS } from "./token-flags.ts";
 
 const DEFAULT_LIFETIME = "1h";
@@ -38,7 +39,7 @@ export const mint: Command = {
 };
 
 async function mintFrom(opened: OpenStore, environment: Environment, values: Values): Promise<Outcome> {
-  const published = await readPublished(opened.store, text(values, "tenant"));
+  const published = await readPublished(opened.store, values);
   if (published instanceof UsageProblem || isRefusal(published)) return published;
   const { policy } = published;
   const actor = text(values, "actor");
@@ -71,19 +72,12 @@ async function mintFrom(opened: OpenStore, environment: Environment, values: Val
 
 async function readPublished(
   store: Store,
-  name: string | undefined,
+  values: Values,
 ): Promise<PublishedTenant | UsageProblem | Refusal> {
-  const keys = await store.list(policyKey(""));
-  if (isRefusal(keys)) return keys;
-  const names = keys.map((key) => key.slice(policyKey("").length)).toSorted();
-  const [only] = names;
-  if (only === undefined) return new UsageProblem("the store holds no tenant; `postern apply` publishes one");
-  if (name === undefined && names.length > 1)
-    return new UsageProblem(`--tenant is needed; the store has ${names.join(", ")}`);
-  const tenant = name ?? only;
+  const tenant = await chooseTenant(store, values);
+  if (tenant instanceof UsageProblem || isRefusal(tenant)) return tenant;
   const found = await store.get(policyKey(tenant));
   if (isRefusal(found)) return found;
-  if (found === undefined)
-    return refuse("no_such_tenant", `the store has ${names.join(", ")}, not ${tenant}`);
+  if (found === undefined) return refuse("no_such_tenant", `the store has no tenant ${tenant}`);
   return JSON.parse(fromUtf8(found.body) ?? "") as PublishedTenant;
 }

@@ -7,6 +7,8 @@
  */
 import { xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { concat, fromHex, fromUtf8, toHex, utf8 } from "../bytes.ts";
+import { type Refusal, refuse } from "../errors.ts";
+import { KEYRING_KEYS_MAX } from "../limits.ts";
 import { Secret } from "../secret.ts";
 
 export type KeyState = "active" | "verify-only" | "retired";
@@ -40,6 +42,35 @@ export function activeKey(ring: Keyring): RootKey | undefined {
 export function verifyingKey(ring: Keyring, kid: number): RootKey | undefined {
   return ring.find((key) => key.kid === kid && key.state !== "retired");
 }
+
+/** The same ring with a new active key; the old one verifies on. Refusal: `quota_exceeded`. */
+export function rotateKeyring(ring: Keyring, random: (length: number) => Uint8Array): Keyring | Refusal {
+  const kept = withRoom(ring);
+  if (kept === undefined)
+    return refuse("quota_exceeded", `a ring has at most ${KEYRING_KEYS_MAX} keys: retire one first`);
+  const older = kept.map((key) => (key.state === "active" ? withState(key, "verify-only") : key));
+  // A number is never used twice: the newest key stays in the ring, for it cannot be retired.
+  const kid = Math.max(0, ...ring.map((key) => key.kid)) + 1;
+  return [...older, { kid, state: "active", secret: new Secret(random(ROOT_SECRET_BYTES)) }];
+}
+
+/** Only a full ring forgets, and only its oldest retired key: one that verifies nothing, as if it were not there. */
+function withRoom(ring: Keyring): Keyring | undefined {
+  if (ring.length < KEYRING_KEYS_MAX) return ring;
+  const oldest = ring.find((key) => key.state === "retired");
+  return oldest && ring.filter((key) => key !== oldest);
+}
+
+/** The same ring with this key retired: from now on no token of its kid verifies. Refusal: `token_invalid`. */
+export function retireKey(ring: Keyring, kid: number): Keyring | Refusal {
+  const key = ring.find((known) => known.kid === kid);
+  if (key === undefined) return refuse("token_invalid", `the ring has no key ${kid}`);
+  if (key.state === "active")
+    return refuse("token_invalid", `key ${kid} is the active one: rotate first, then retire it`);
+  return ring.map((known) => (known === key ? withState(key, "retired") : known));
+}
+
+const withState = ({ kid, secret }: RootKey, state: KeyState): RootKey => ({ kid, state, secret });
 
 const associatedData = (tenant: string): Uint8Array => utf8(`postern/keyring/v1 ${tenant}`);
 

@@ -1,16 +1,20 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { concat, fromUtf8, toHex, utf8 } from "../../src/bytes.ts";
+import { KEYRING_KEYS_MAX } from "../../src/limits.ts";
 import { Secret } from "../../src/secret.ts";
 import {
   activeKey,
   createKeyring,
   type Keyring,
   openKeyring,
+  retireKey,
+  rotateKeyring,
   sealKeyring,
   verifyingKey,
 } from "../../src/token/keyring.ts";
 import { flipBit } from "./arbitrary.ts";
+import { outcome, taken } from "./outcome.ts";
 
 /** Different bytes at each call, the same in each run. */
 function counting(): (length: number) => Uint8Array {
@@ -105,5 +109,61 @@ describe("which key does what", () => {
     expect(only).toMatchObject({ kid: 1, state: "active" });
     expect(only?.secret.expose()).toEqual(new Uint8Array(32).fill(1));
     expect(more).toEqual([]);
+  });
+});
+
+describe("rotated and retired, in any order", () => {
+  test("a ring has one active key, the newest, never uses a number twice, and changes no secret", () => {
+    const anyStep = fc.oneof(
+      { weight: 2, arbitrary: fc.constant("rotate" as const) },
+      fc.integer({ min: 1, max: 9 }),
+    );
+    fc.assert(
+      fc.property(fc.array(anyStep, { maxLength: 30 }), (steps) => {
+        const random = counting();
+        let ring = createKeyring(random);
+        const secrets = new Map([[1, toHex(ring[0]?.secret.expose() ?? new Uint8Array())]]);
+        const retired = new Set<number>();
+        for (const step of steps) {
+          const newest = Math.max(...secrets.keys());
+          const known = secrets.has(step as number);
+          const next = step === "rotate" ? rotateKeyring(ring, random) : retireKey(ring, step);
+          if (step !== "rotate") {
+            expect(outcome(next)).toBe(known && step !== newest ? "taken" : "token_invalid");
+            if (outcome(next) !== "taken") continue;
+            retired.add(step);
+          }
+          ring = taken(next);
+          if (step === "rotate") {
+            const made = activeKey(ring);
+            expect(made?.kid).toBe(newest + 1);
+            secrets.set(newest + 1, toHex(made?.secret.expose() ?? new Uint8Array()));
+          }
+        }
+        expect(new Set(secrets.values()).size).toBe(secrets.size);
+        expect(ring.filter(({ state }) => state === "active").map(({ kid }) => kid)).toEqual([
+          Math.max(...secrets.keys()),
+        ]);
+        for (const [kid, secret] of secrets) {
+          const verifying = verifyingKey(ring, kid);
+          expect(verifying && toHex(verifying.secret.expose())).toBe(retired.has(kid) ? undefined : secret);
+        }
+      }),
+    );
+  });
+
+  test("a full ring forgets its oldest retired key only, and refuses where there is none", () => {
+    const random = counting();
+    let ring = createKeyring(random);
+    while (ring.length < KEYRING_KEYS_MAX) ring = taken(rotateKeyring(ring, random));
+    expect(outcome(rotateKeyring(ring, random))).toBe("quota_exceeded");
+    for (const kid of [7, 3]) ring = taken(retireKey(ring, kid));
+    const numbers = Array.from({ length: KEYRING_KEYS_MAX + 2 }, (_, i) => i + 1);
+    ring = taken(rotateKeyring(ring, random));
+    expect(ring.map(({ kid }) => kid)).toEqual(numbers.slice(0, -1).filter((kid) => kid !== 3));
+    expect(verifyingKey(ring, 7)).toBeUndefined();
+    ring = taken(rotateKeyring(ring, random));
+    expect(ring.map(({ kid }) => kid)).toEqual(numbers.filter((kid) => kid !== 3 && kid !== 7));
+    expect(outcome(rotateKeyring(ring, random))).toBe("quota_exceeded");
   });
 });
