@@ -323,7 +323,11 @@ describe("a schema", () => {
   test("never answers later, which would admit everything", () => {
     const later: Json = { $async: true, type: "integer" };
     expect(compileSchema(later)).toMatch(/^\$async is not supported/);
-    expect(compileSchema({ $defs: { later }, $ref: "#/$defs/later" })).toMatch(/^at \/\$defs\/later: \$async/);
-    expect(compileSchema({ type: "object", properties: { a: later } })).toMatch(/^at \/properties\/a: \$async/);
+    expect(compileSchema({ $defs: { later }, $ref: "#/$defs/later" })).toMatch(
+      /^at \/\$defs\/later: \$async/,
+    );
+    expect(compileSchema({ type: "object", properties: { a: later } })).toMatch(
+      /^at \/properties\/a: \$async/,
+    );
   });
 });
