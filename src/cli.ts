@@ -24,6 +24,7 @@ import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
 import { serve } from "./cli/serve.ts";
 import { store } from "./cli/store.ts";
+import { types } from "./cli/types.ts";
 import { isRefusal } from "./errors.ts";
 
 const COMMANDS: readonly Command[] = [
@@ -36,6 +37,7 @@ const COMMANDS: readonly Command[] = [
   explain,
   call,
   store,
+  types,
   demo,
 ];
 

@@ -111,9 +111,9 @@ type StepOne<
 /** Assignable only to the box of an equal type. */
 type Box<T> = (value: T) => T;
 
-type Replace<Before extends readonly unknown[], Part, After extends readonly unknown[]> = Part extends End
-  ? Parallel<[...Before, ...After]>
-  : Parallel<[...Before, Part, ...After]>;
+type Replace<Left extends readonly unknown[], Part, Right extends readonly unknown[]> = Part extends End
+  ? Parallel<[...Left, ...Right]>
+  : Parallel<[...Left, Part, ...Right]>;
 
 /** Parts side by side, in the shortest form. */
 export type Parallel<Parts extends readonly unknown[]> = Parts extends readonly []

@@ -14,9 +14,8 @@
  * own language, and compiles under the gate's own bounds.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { isRefusal } from "../errors.ts";
-import { type Automaton, compileProtocol } from "../protocol/automaton.ts";
 import { type Protocol, printProtocol } from "../protocol/grammar.ts";
+import { Connector } from "./connector.ts";
 import type {
   After,
   Choice,
@@ -29,10 +28,11 @@ import type {
   Repeated,
   Sequence,
 } from "./protocol-types.ts";
-import { createReference, type Link, type MessageSchemas } from "./reference.ts";
-import { tokenMismatch } from "./token-mismatch.ts";
+import type { CallInputs, Link, MessageSchemas } from "./reference.ts";
 
-export type { Link } from "./reference.ts";
+export type { Json } from "../json.ts";
+export { type TableReference, table } from "./protocol-table.ts";
+export type { CallOptions, Link } from "./reference.ts";
 export {
   CallRefusedError,
   InvalidValueError,
@@ -146,16 +146,6 @@ export type Messages = Readonly<Record<string, MessageSchemas>>;
 type ArgsOf<M> = M extends MessageType<infer Args, infer _> ? Args : never;
 type ResultOf<M> = M extends MessageType<infer _, infer Result> ? Result : never;
 
-export interface CallOptions {
-  readonly timeout_ms?: number;
-  /** Makes the call the same as an earlier one under this key, of another process perhaps. */
-  readonly idempotencyKey?: string;
-}
-
-type Input<Args> = [Args] extends [void]
-  ? [args?: undefined, options?: CallOptions]
-  : [args: Args, options?: CallOptions];
-
 /** An answered call: its result, and the reference to go on with. */
 export interface Step<M extends Messages, State, Name extends string> {
   readonly result: ResultOf<M[Name]>;
@@ -167,7 +157,7 @@ declare const STATE: unique symbol;
 /** An actor at one point of its protocol. It can be used once; each answered call returns the next one. */
 export type Reference<M extends Messages, State> = {
   readonly [Name in Enabled<State> & string]: (
-    ...input: Input<ArgsOf<M[Name]>>
+    ...input: CallInputs<ArgsOf<M[Name]>>
   ) => Promise<Step<M, State, Name>>;
 } & {
   /** References are alike only at the same point: comparing what follows, step by step, would have no end. */
@@ -196,28 +186,8 @@ export function protocol<const M extends Messages, Type, Names extends string>(
   return new ActorProtocol(messages, printProtocol(order.protocol));
 }
 
-export class ActorProtocol<M extends Messages, Type> {
-  /** The expression, as a `protocol` caveat or a policy writes it. */
-  readonly text: string;
-  readonly #messages: M;
-  readonly #automaton: Automaton;
+export class ActorProtocol<M extends Messages, Type> extends Connector {
   declare readonly [TYPE]?: readonly [Type, M];
-
-  constructor(messages: M, text: string) {
-    const automaton = compileProtocol(text);
-    if (isRefusal(automaton)) throw new RangeError(automaton.detail);
-    // A reference with such a method would be taken for a promise wherever it is awaited.
-    if (automaton.alphabet.includes("then"))
-      throw new RangeError("no message of a reference may be named then");
-    this.text = text;
-    this.#messages = messages;
-    this.#automaton = automaton;
-  }
-
-  /** @returns why the token does not admit all that the types allow, where it does not; offline. */
-  mismatch(token: string, ...done: readonly string[]): string | undefined {
-    return tokenMismatch(token, this.#automaton, done);
-  }
 
   /**
    * @param done messages that took effect before, through this token or those that it was made from
@@ -227,10 +197,7 @@ export class ActorProtocol<M extends Messages, Type> {
     link: Link,
     ...done: Done
   ): Reference<M, After<Type, Done>> {
-    const mismatch = this.mismatch(link.token, ...done);
-    if (mismatch !== undefined) throw new RangeError(mismatch);
-    const state = done.reduce((at, message) => this.#automaton.next(at, message) ?? at, 0);
-    // What the automaton admits is what the type allows: the tests compare the two on random expressions.
-    return createReference(link, this.#messages, this.#automaton, state) as Reference<M, After<Type, Done>>;
+    // What the automaton enables is what the type does: the tests compare the two on random expressions.
+    return this.begin(link, done) as Reference<M, After<Type, Done>>;
   }
 }

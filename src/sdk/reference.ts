@@ -32,10 +32,16 @@ export interface MessageSchemas {
   readonly result?: StandardSchemaV1 | undefined;
 }
 
-interface Options {
+export interface CallOptions {
   readonly timeout_ms?: number;
+  /** Makes the call the same as an earlier one under this key, of another process perhaps. */
   readonly idempotencyKey?: string;
 }
+
+/** What a reference's method takes: arguments that may be void may be left out. */
+export type CallInputs<Args> = void extends Args
+  ? [args?: Exclude<Args, void>, options?: CallOptions]
+  : [args: Args, options?: CallOptions];
 
 /** The one call that a reference was used for. */
 interface Use {
@@ -52,7 +58,7 @@ interface Use {
   attempts: number;
 }
 
-type Method = (args?: unknown, options?: Options) => Promise<{ result: unknown; next: object }>;
+type Method = (args?: unknown, options?: CallOptions) => Promise<{ result: unknown; next: object }>;
 
 export function createReference(
   link: Link,
@@ -125,7 +131,7 @@ function used(what: string, { place }: Use): ReferenceUsedError {
   return new ReferenceUsedError(`this reference ${what}`, { cause: place });
 }
 
-async function exchange(link: Link, use: Use, args: Json, options: Options): Promise<CallOutcome> {
+async function exchange(link: Link, use: Use, args: Json, options: CallOptions): Promise<CallOutcome> {
   const { message, key: idempotencyKey } = use;
   const { tenant, actor, fetch } = link;
   const { timeout_ms } = options;

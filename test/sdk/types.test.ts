@@ -22,12 +22,11 @@ function source(protocol: Protocol): string {
     }
     case "choice":
     case "seq":
-    case "shuffle": {
-      const parts = protocol.parts.map(source);
-      const name = { choice: "or", seq: "seq", shuffle: parts.length === 2 ? "both" : "bag" }[protocol.kind];
-      return `${name}(${parts.join(", ")})`;
-    }
+    case "shuffle":
   }
+  const parts = protocol.parts.map(source);
+  const name = { choice: "or", seq: "seq", shuffle: parts.length === 2 ? "both" : "bag" }[protocol.kind];
+  return `${name}(${parts.join(", ")})`;
 }
 
 /** Some words of the protocol's prefixes, the empty one first, and what is enabled after each. */
@@ -45,13 +44,15 @@ function walks(protocol: Protocol): readonly { word: readonly string[]; enabled:
 describe("types", () => {
   it("enable after every word what the automaton enables, on random protocols", async () => {
     const protocols = fc.sample(anyProtocol, { numRuns: 120, seed: 7 });
-    const lines = protocols.flatMap((protocol, i) => [
-      `const e${i} = seq(${source(protocol)}); // ${printProtocol(protocol)}`,
-      ...walks(protocol).map(({ word, enabled }) => {
+    const lines: string[] = [];
+    for (const [i, protocol] of protocols.entries()) {
+      lines.push(`const e${i} = seq(${source(protocol)}); // ${printProtocol(protocol)}`);
+      for (const { word, enabled } of walks(protocol)) {
         const names = enabled.map((name) => `"${name}"`).join(" | ") || "never";
-        return `same<Enabled<After<TypeIn<typeof e${i}>, ${JSON.stringify(word)}>>, ${names}>(true);`;
-      }),
-    ]);
+        const after = `After<TypeIn<typeof e${i}>, ${JSON.stringify(word)}>`;
+        lines.push(`same<Enabled<${after}>, ${names}>(true);`);
+      }
+    }
     const head = `
       import { bag, both, type Expression, many, opt, or, seq, times } from "${ROOT}src/sdk/protocol.ts";
       import type { After, Enabled } from "${ROOT}src/sdk/protocol-types.ts";

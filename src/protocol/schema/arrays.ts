@@ -64,19 +64,17 @@ function itemsCheck(items: Compiled, start: number, meter: Meter): Check<Items> 
 }
 
 function containsCheck(schema: JsonObject, contains: Compiled, meter: Meter): Check<Items> {
-  const { minContains: min = 1, maxContains: max = Number.POSITIVE_INFINITY } = schema;
-  const failed = violation(
-    max === Number.POSITIVE_INFINITY
-      ? `must contain at least ${String(min)} items of the given kind`
-      : `must contain at least ${String(min)} and at most ${String(max)} items of the given kind`,
-  );
+  const min = Number(schema["minContains"] ?? 1);
+  const max = Number(schema["maxContains"] ?? Number.POSITIVE_INFINITY);
+  const most = max === Number.POSITIVE_INFINITY ? "" : ` and at most ${max}`;
+  const failed = violation(`must contain at least ${min}${most} items of the given kind`);
   return (value) => {
     let count = 0;
     for (const item of value) {
       if (meter.spend(contains.weight)) return EXHAUSTED;
       if (contains.check(item) === undefined) count++;
     }
-    return count < Number(min) || count > Number(max) ? failed : undefined;
+    return count < min || count > max ? failed : undefined;
   };
 }
 

@@ -221,11 +221,10 @@ function ofOne(type: TypeName, by: ByType): Check {
       const { array = PASS } = by;
       return (value) => (isList(value) ? array(value) : failed);
     }
-    case "object": {
-      const { object = PASS } = by;
-      return (value) => (isJsonObject(value) ? object(value) : failed);
-    }
+    case "object":
   }
+  const { object = PASS } = by;
+  return (value) => (isJsonObject(value) ? object(value) : failed);
 }
 
 function ofSeveral(types: readonly TypeName[], by: ByType): Check {
@@ -247,7 +246,7 @@ function ofSeveral(types: readonly TypeName[], by: ByType): Check {
       return fractions || (integers && Number.isInteger(value)) ? number(value) : failed;
     if (typeof value === "boolean") return boolean(value);
     if (value === null) return nothing(value);
-    return isList(value) ? array(value) : object(value as JsonObject);
+    return isList(value) ? array(value) : object(value);
   };
 }
 

@@ -157,8 +157,8 @@ export function misshapen(shape: Shape, value: Json): string | undefined {
         ? undefined
         : "must be a name of letters, digits, and - . _";
     case "draft":
-      return value === DRAFT ? undefined : `must be ${DRAFT}`;
   }
+  return value === DRAFT ? undefined : `must be ${DRAFT}`;
 }
 
 /** What `Array.isArray` does not say of a readonly list. */

@@ -42,7 +42,8 @@ function measure(value: Json | undefined, depth: number, total: { values: number
   total.values += 1 + (typeof value === "string" ? Math.floor(value.length / CHARACTERS_PER_STEP) : 0);
   if (total.values > SCHEMA_VALUES_MAX) return `it has more than ${SCHEMA_VALUES_MAX} values`;
   if (value === null || typeof value === "boolean" || typeof value === "string") return undefined;
-  if (typeof value === "number") return Number.isFinite(value) ? undefined : `${value} is no JSON number`;
+  if (typeof value === "number")
+    return Number.isFinite(value) ? undefined : "it holds a number that JSON has not";
   if (typeof value !== "object") return "it holds something that is no JSON value";
   for (const [name, member] of Object.entries<Json>(value)) {
     total.values += Math.floor(name.length / CHARACTERS_PER_STEP);
@@ -79,11 +80,12 @@ class Reader implements SchemaDocument {
       return this.#complain(place, `${name} means nothing without ${companion}`);
     if (ROOT_ONLY.has(name) && place !== "")
       return this.#complain(place, `${name} may only stand at the schema's root`);
-    if (shape === "anchor") this.#anchor(String(value), place);
+    if (shape === "anchor") this.#anchor(value, place);
     for (const [inner, at] of schemasIn(shape, value, under(place, name))) this.schema(inner, at);
   }
 
-  #anchor(name: string, place: string): void {
+  #anchor(name: Json, place: string): void {
+    if (typeof name !== "string") return;
     if (this.#anchors.has(name)) this.#complain(place, `there are two anchors ${name}`);
     this.#anchors.set(name, place);
   }
