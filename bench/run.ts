@@ -17,6 +17,7 @@ import { freshVersusBare, fuelSlowdown } from "./sandbox.ts";
 import { checkVersusZod } from "./schema.ts";
 import { account, STAGE_IDS, stageCosts } from "./stages.ts";
 import { cold20 } from "./token.ts";
+import { typeCheckTime } from "./types.ts";
 
 interface Group {
   readonly ids: readonly string[];
@@ -35,6 +36,7 @@ const GROUPS: readonly Group[] = [
   single("token.cold20_vs_macaroonsjs", 4, cold20),
   single("protocol.step", 4, step),
   single("schema.check_vs_zod", 4, checkVersusZod),
+  single("types.interleaved_vs_sdk", 4, typeCheckTime),
   single("sandbox.fresh_vs_bare_instance", 4, freshVersusBare),
   single("sandbox.fuel_slowdown", 10, fuelSlowdown),
   single("log.calls_per_put", 10, callsPerPut),

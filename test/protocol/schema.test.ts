@@ -214,6 +214,16 @@ describe("the work of one check", () => {
     expect(check(doubling(40, { type: "null" }), value(40))).toEqual(BUSY);
   });
 
+  test("many ways through references, all at one value", () => {
+    const ways = (i: number): Json => ({
+      anyOf: Array.from({ length: 12 }, () => ({ $ref: `#/$defs/d${i}` })),
+    });
+    const levels = Array.from({ length: 7 }, (_, i) => [`d${i}`, i < 6 ? ways(i + 1) : { type: "null" }]);
+    const schema = { $defs: Object.fromEntries(levels) as Json, $ref: "#/$defs/d0" };
+    expect(check(schema, 5)).toEqual(BUSY);
+    expect(check(schema, null)).toBeUndefined();
+  });
+
   test("doubling under `not`, which would turn failure into success", () => {
     const value = nested(40, 5, (inner) => [inner]);
     const { $defs, $ref } = doubling(40, { type: "null" }) as { $defs: Json; $ref: Json };
