@@ -14,8 +14,10 @@ import { fullVersus } from "./http.ts";
 import { callsPerPut } from "./log.ts";
 import { step } from "./protocol.ts";
 import { freshVersusBare, fuelSlowdown } from "./sandbox.ts";
+import { checkVersusZod } from "./schema.ts";
 import { account, STAGE_IDS, stageCosts } from "./stages.ts";
 import { cold20 } from "./token.ts";
+import { typeCheckTime } from "./types.ts";
 
 interface Group {
   readonly ids: readonly string[];
@@ -33,6 +35,8 @@ const GROUPS: readonly Group[] = [
   single("http.full_vs_naive", 15, (seconds) => fullVersus("naive", seconds)),
   single("token.cold20_vs_macaroonsjs", 4, cold20),
   single("protocol.step", 4, step),
+  single("schema.check_vs_zod", 4, checkVersusZod),
+  single("types.interleaved_vs_sdk", 4, typeCheckTime),
   single("sandbox.fresh_vs_bare_instance", 4, freshVersusBare),
   single("sandbox.fuel_slowdown", 10, fuelSlowdown),
   single("log.calls_per_put", 10, callsPerPut),

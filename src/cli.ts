@@ -28,6 +28,7 @@ import { revoke } from "./cli/revoke.ts";
 import { rotate } from "./cli/rotate.ts";
 import { serve } from "./cli/serve.ts";
 import { store } from "./cli/store.ts";
+import { types } from "./cli/types.ts";
 import { isRefusal } from "./errors.ts";
 
 const COMMANDS: readonly Command[] = [
@@ -43,6 +44,7 @@ const COMMANDS: readonly Command[] = [
   revoke,
   rotate,
   store,
+  types,
   demo,
 ];
 

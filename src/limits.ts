@@ -97,6 +97,17 @@ export const PROTOCOL_CACHE_ENTRIES_MAX = 4096;
 /** What they may take together: the largest table is 64 KiB, and an edge isolate has 128 MiB for everything. */
 export const PROTOCOL_CACHE_BYTES_MAX = 16 * 1024 * 1024;
 
+// ── Typed messages ───────────────────────────────────────────────────────────────────────────────────────
+
+/** One JSON Schema: its values, and 32 characters of its texts as one more. A check costs up to 10 ns for each. */
+export const SCHEMA_VALUES_MAX = 10_000;
+/** Schemas on a chain that all look at one value (`$ref`, `allOf`, `anyOf` …): each is up to three calls deep on the
+ * stack, and values nest 64 deep: together a third of what V8 has. */
+export const SCHEMA_CHAIN_MAX = 16;
+/** Steps of one check, a step being one schema asked about one value or 32 characters read: about 10 ms. A document of
+ * the largest size may have ten of them for each value. */
+export const SCHEMA_WORK_MAX = 1_000_000;
+
 // ── Actors ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /** State of one actor, as JSON text: it is written to the log at each change. */

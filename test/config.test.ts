@@ -154,7 +154,7 @@ describe("every error has its file, line and column", () => {
     [
       "a schema's unknown keyword",
       TILL.replace("type: object", "typ: object"),
-      /^5:16: the schema is not usable: strict mode: unknown keyword: "typ"/,
+      /^5:16: the schema is not usable: unknown keyword "typ"/,
     ],
     [
       "a schema's unknown type",
@@ -164,17 +164,17 @@ describe("every error has its file, line and column", () => {
     [
       "a schema's unknown format",
       TILL.replace("type: object", "format: iban"),
-      /^5:16: the schema is not usable: unknown format "iban"/,
+      /^5:16: the schema is not usable: format is not supported: it only describes/,
     ],
     [
       "a schema that is no schema",
       TILL.replace("{ type: object }", "text"),
-      /^5:16: the schema is not usable: schema must be object or boolean/,
+      /^5:16: the schema is not usable: a schema must be a mapping, true or false/,
     ],
     [
       "a schema that refers elsewhere",
       TILL.replace("type: object", "$ref: 'https://evil.example/s'"),
-      /^5:16: the schema is not usable: can't resolve reference/,
+      /^5:16: the schema is not usable: \$ref must begin with #/,
     ],
     [
       "a schema that answers later",
@@ -322,8 +322,12 @@ describe("a schema", () => {
 
   test("never answers later, which would admit everything", () => {
     const later: Json = { $async: true, type: "integer" };
-    expect(compileSchema(later)).toBe("$async is not supported");
-    expect(compileSchema({ $defs: { later }, $ref: "#/$defs/later" })).toEqual(expect.any(String));
-    expect(compileSchema({ type: "object", properties: { a: later } })).toEqual(expect.any(String));
+    expect(compileSchema(later)).toMatch(/^\$async is not supported/);
+    expect(compileSchema({ $defs: { later }, $ref: "#/$defs/later" })).toMatch(
+      /^at \/\$defs\/later: \$async/,
+    );
+    expect(compileSchema({ type: "object", properties: { a: later } })).toMatch(
+      /^at \/properties\/a: \$async/,
+    );
   });
 });

@@ -23,6 +23,24 @@ export type PolicyFolder =
   | { readonly ok: true; readonly tenants: readonly TenantFolder[] }
   | { readonly ok: false; readonly problems: readonly FolderProblem[] };
 
+export type Policies =
+  | { readonly ok: true; readonly tenants: readonly TenantPolicy[] }
+  | { readonly ok: false; readonly problems: readonly FolderProblem[] };
+
+/** The policies alone: no handler needs to be built. */
+export function readPolicies(directory: string): Policies | UsageProblem {
+  const folders = tenantFolders(directory);
+  if (folders instanceof UsageProblem) return folders;
+  const tenants: TenantPolicy[] = [];
+  const problems: FolderProblem[] = [];
+  for (const folder of folders) {
+    const policy = parsePolicies(displayPath(folder), readYaml(folder));
+    if (Array.isArray(policy)) problems.push(...policy.map(describePolicyProblem));
+    else tenants.push(policy);
+  }
+  return problems.length > 0 ? { ok: false, problems } : { ok: true, tenants };
+}
+
 /** Reads, parses and admits everything before anything is published; all problems at once. */
 export function readPolicyFolder(directory: string, wasmDirectory?: string): PolicyFolder | UsageProblem {
   const folders = tenantFolders(directory);

@@ -97,7 +97,7 @@ export function signRequest(
   return { url: url.href, method: "POST", headers, body };
 }
 
-type Fetch = (
+export type Fetch = (
   url: string,
   init: Omit<SignedRequest, "url">,
 ) => Promise<{ status: number; json(): Promise<unknown> }>;
