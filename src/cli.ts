@@ -10,6 +10,7 @@ import { attenuate } from "./cli/attenuate.ts";
 import { call } from "./cli/call.ts";
 import {
   type Command,
+  caretUnder,
   type Environment,
   EXIT,
   exitCodeOf,
@@ -77,7 +78,7 @@ function report(command: Command, environment: Environment, outcome: Outcome, as
   if (isRefusal(outcome)) {
     const { code, detail, facts } = outcome;
     if (asJson) environment.write(`${JSON.stringify({ error: { code, detail, ...facts } })}\n`);
-    else environment.note(printableLines(`${code}: ${detail}`));
+    else environment.note(printableLines(`${code}${caretUnder(outcome)}`));
     return exitCodeOf(outcome);
   }
   environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);

@@ -66,6 +66,10 @@ export interface RefusalFacts {
   readonly retry_after_ms?: number;
   /** RFC 6901 JSON pointer to the value that broke the schema. */
   readonly path?: string;
+  /** Where an expression cannot be read: the expression on one line, and the column in it, counted from 1. */
+  readonly position?: { readonly text: string; readonly column: number };
+  /** A shortest sequence of messages that shows what is violated; the last one is the violation. */
+  readonly word?: readonly string[];
   /** The handler's own error code, beside `handler_error`. */
   readonly handler_code?: string;
 }

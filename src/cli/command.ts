@@ -93,6 +93,21 @@ function writtenOut(char: string): string {
   return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
+/** What a refusal says, under its expression and a caret where it knows the column; begins with `: ` or a new line. */
+export function caretUnder({ detail, facts }: Refusal): string {
+  if (facts.position === undefined) return `: ${detail}`;
+  const { text: whole, column } = facts.position;
+  // A window of the expression that a terminal shows on one line, the caret in its middle third.
+  const start = whole.length <= CARET_WINDOW ? 0 : Math.max(0, column - 1 - Math.floor(CARET_WINDOW / 2));
+  const window = whole.slice(start, start + CARET_WINDOW);
+  const before = start > 0 ? "…" : "";
+  const after = start + CARET_WINDOW < whole.length ? "…" : "";
+  const caret = `${" ".repeat(before.length + column - 1 - start)}^`;
+  return `\n  ${before}${window}${after}\n  ${caret}\n${detail}`;
+}
+
+const CARET_WINDOW = 76;
+
 const UNAVAILABLE: ReadonlySet<Code> = new Set(["store_unavailable", "overloaded", "draining", "not_leader"]);
 
 export function exitCodeOf(refusal: Refusal): number {

@@ -6,7 +6,6 @@ import { type Access, parseCaveat } from "../authorize/caveats.ts";
 import { fromUtf8 } from "../bytes.ts";
 import { isRefusal } from "../errors.ts";
 import { compileProtocol } from "../protocol/automaton.ts";
-import { splitLabel } from "../protocol/grammar.ts";
 import type { Macaroon } from "../token/macaroon.ts";
 import { type Command, type Environment, printable, text, UsageProblem, type Values } from "./command.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
@@ -95,7 +94,7 @@ function checkCaveat(macaroon: Macaroon, index: number, access: Access, after: r
 }
 
 function outOfOrder(protocol: string, after: readonly string[], message: string): string | undefined {
-  const automaton = compileProtocol(splitLabel(protocol).expression);
+  const automaton = compileProtocol(protocol);
   if (isRefusal(automaton)) return automaton.detail;
   let state = 0;
   for (const [count, sent] of [...after, message].entries()) {
