@@ -57,11 +57,10 @@ export function createProtocolCache(
   };
 }
 
-/** About what an entry holds on to: its texts, its table of 16-bit targets, and the objects around them. */
+/** About what an entry holds on to: its texts, its packed table, and the objects around them. */
 function sizeBytes(expression: string, compiled: Automaton | Refusal): number {
   const overhead = 512;
   if (isRefusal(compiled)) return overhead + expression.length + compiled.detail.length;
   const perMessage = 100;
-  const { alphabet, stateCount } = compiled;
-  return overhead + expression.length + perMessage * alphabet.length + 2 * alphabet.length * stateCount;
+  return overhead + expression.length + perMessage * compiled.alphabet.length + compiled.sizeBytes;
 }
