@@ -24,6 +24,7 @@ import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
 import { serve } from "./cli/serve.ts";
+import { restrict, split } from "./cli/split.ts";
 import { store } from "./cli/store.ts";
 import { isRefusal } from "./errors.ts";
 
@@ -33,6 +34,8 @@ const COMMANDS: readonly Command[] = [
   keygen,
   mint,
   attenuate,
+  split,
+  restrict,
   inspect,
   explain,
   call,

@@ -79,6 +79,12 @@ export function flag(values: Values, name: string): boolean {
   return values[name] === true;
 }
 
+/** `a,b`: messages in the order in which they were sent; none unless said. */
+export function messagesOf(values: Values, name: string): readonly string[] {
+  const given = text(values, name)?.trim() ?? "";
+  return given === "" ? [] : given.split(",").map((message) => message.trim());
+}
+
 /** What came from outside, on one line that a terminal may show: control characters are written out. */
 export function printable(outside: string): string {
   return outside.replace(/\p{Cc}|[\u2028\u2029]/gu, writtenOut);

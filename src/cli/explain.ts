@@ -7,7 +7,15 @@ import { fromUtf8 } from "../bytes.ts";
 import { isRefusal } from "../errors.ts";
 import { compileProtocol } from "../protocol/automaton.ts";
 import type { Macaroon } from "../token/macaroon.ts";
-import { type Command, type Environment, printable, text, UsageProblem, type Values } from "./command.ts";
+import {
+  type Command,
+  type Environment,
+  messagesOf,
+  printable,
+  text,
+  UsageProblem,
+  type Values,
+} from "./command.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 
 interface Check {
@@ -41,7 +49,7 @@ export const explain: Command = {
     if (input instanceof UsageProblem || isRefusal(input)) return input;
     const access = readAccess(environment, values, input.macaroon);
     if (access instanceof UsageProblem) return access;
-    const after = text(values, "after")?.split(",") ?? [];
+    const after = messagesOf(values, "after");
     const checks = input.macaroon.unsafeCaveats.map((_, index) =>
       checkCaveat(input.macaroon, index, access, after),
     );

@@ -24,7 +24,7 @@ export function sizeOf(protocol: Protocol): number {
     case "choice":
       return protocol.parts.map(sizeOf).reduce((sum, size) => sum + size + 2);
     case "shuffle":
-      return protocol.parts.map(sizeOf).reduce((product, size) => product * size);
+      return protocol.parts.map(sizeOf).reduce((size, other) => size * other);
     case "repeat":
   }
   const { min, max, body } = protocol;
