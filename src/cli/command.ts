@@ -99,17 +99,23 @@ function writtenOut(char: string): string {
   return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
+type Position = NonNullable<Refusal["facts"]["position"]>;
+
 /** What a refusal says, under its expression and a caret where it knows the column; begins with `: ` or a new line. */
 export function caretUnder({ detail, facts }: Refusal): string {
   if (facts.position === undefined) return `: ${detail}`;
-  const { text: whole, column } = facts.position;
+  return `\n${caretLines(facts.position)}\n${detail}`;
+}
+
+/** An expression and a caret under one of its columns, indented. */
+export function caretLines({ text: whole, column }: Position): string {
   // A window of the expression that a terminal shows on one line, the caret in its middle third.
   const start = whole.length <= CARET_WINDOW ? 0 : Math.max(0, column - 1 - Math.floor(CARET_WINDOW / 2));
   const window = whole.slice(start, start + CARET_WINDOW);
   const before = start > 0 ? "…" : "";
   const after = start + CARET_WINDOW < whole.length ? "…" : "";
   const caret = `${" ".repeat(before.length + column - 1 - start)}^`;
-  return `\n  ${before}${window}${after}\n  ${caret}\n${detail}`;
+  return `  ${before}${window}${after}\n  ${caret}`;
 }
 
 const CARET_WINDOW = 76;

@@ -1,10 +1,11 @@
 /** Policies and handlers on disk: a tenant's folder, or a folder of them, with `wasm/` beside. */
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { type PolicyProblem, parsePolicies, type TenantPolicy } from "../config.ts";
+import { parsePolicies, type TenantPolicy } from "../config.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
+import type { PolicyProblem } from "../policy-file.ts";
 import { admitHandlers, type Modules, publish } from "../publish.ts";
-import { type Done, UsageProblem } from "./command.ts";
+import { caretLines, type Done, UsageProblem } from "./command.ts";
 import { messageOf, type OpenStore } from "./inputs.ts";
 
 export interface TenantFolder {
@@ -17,6 +18,8 @@ export interface FolderProblem {
   readonly place: string;
   readonly code: string;
   readonly detail: string;
+  readonly position?: PolicyProblem["position"];
+  readonly word?: PolicyProblem["word"];
 }
 
 export type PolicyFolder =
@@ -43,7 +46,10 @@ export function readPolicyFolder(directory: string, wasmDirectory?: string): Pol
 }
 
 export function folderFailed(problems: readonly FolderProblem[]): Done {
-  const lines = problems.map(({ place, detail }) => `${place}: ${detail}`);
+  const lines = problems.map(
+    ({ place, detail, position }) =>
+      `${place}: ${detail}${position === undefined ? "" : `\n${caretLines(position)}`}`,
+  );
   return { json: { ok: false, problems }, text: lines.join("\n"), failed: true };
 }
 
@@ -70,8 +76,8 @@ function displayPath(folder: string): string {
   return path === "" || path.startsWith("..") ? folder : path;
 }
 
-function describePolicyProblem({ file, line, column, detail }: PolicyProblem): FolderProblem {
-  return { place: `${file}:${line}:${column}`, code: "policy_invalid", detail };
+function describePolicyProblem({ file, line, column, ...problem }: PolicyProblem): FolderProblem {
+  return { place: `${file}:${line}:${column}`, code: "policy_invalid", ...problem };
 }
 
 type Handlers =

@@ -183,7 +183,7 @@ describe("laws", () => {
     return parts.map((automaton, i) => [parent, { id: `part ${i}`, automaton }]);
   }
 
-  test("two children of a passed split never refuse each other: 20,000 of them", () => {
+  test("two children of a passed split never refuse each other: 20,000 of them", { timeout: 240_000 }, () => {
     let passed = 0;
     let sent = 0;
     fc.assert(

@@ -18,7 +18,9 @@ const NFA_STATES_MAX = 150;
 const WORD_LENGTH = 12;
 const seed = process.env["POSTERN_SEED"];
 
-test("at every point of a random word both admit the same messages, and both may end or neither", () => {
+test("at every point of a random word both admit the same messages, and both may end or neither", {
+  timeout: 240_000,
+}, () => {
   let compared = 0;
   let admitted = 0;
   const anyChoices = fc.array(fc.nat(11), { minLength: WORD_LENGTH, maxLength: WORD_LENGTH });
