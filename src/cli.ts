@@ -23,6 +23,7 @@ import { explain } from "./cli/explain.ts";
 import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
+import { protocol } from "./cli/protocol.ts";
 import { serve } from "./cli/serve.ts";
 import { restrict, split } from "./cli/split.ts";
 import { store } from "./cli/store.ts";
@@ -38,10 +39,14 @@ const COMMANDS: readonly Command[] = [
   restrict,
   inspect,
   explain,
+  protocol,
   call,
   store,
   demo,
 ];
+
+/** What a line may take where the output is no terminal. */
+const DEFAULT_COLUMNS = 100;
 
 /** @returns the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -139,6 +144,7 @@ function processEnvironment(): Environment {
     write: (text) => void process.stdout.write(text),
     note: (text) => void process.stderr.write(`${text}\n`),
     status: (text) => void (process.stderr.isTTY && process.stderr.write(`\r\u001b[2K${text}`)),
+    columns: process.stdout.columns ?? DEFAULT_COLUMNS,
     colour: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
     now_ms: () => Date.now(),
     random: (length) => new Uint8Array(randomBytes(length)),

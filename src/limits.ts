@@ -73,6 +73,8 @@ export const PROTOCOL_WORK_MAX = 40_000;
 export const PROTOCOL_INCLUSION_WORK_MAX = 8_000_000;
 /** Parts of one split: each is a token, and each multiplies the states that are compared. */
 export const PROTOCOL_PARTS_MAX = 8;
+/** States of a drawing: with more, lines are no longer followed by eye, and the layout takes quadratic time. */
+export const PICTURE_STATES_MAX = 48;
 /** Compiled protocols kept: the least recently used one goes first. */
 export const PROTOCOL_CACHE_ENTRIES_MAX = 4096;
 /** What they may take together: the largest table is 64 KiB, and an edge isolate has 128 MiB for everything. */

@@ -22,6 +22,8 @@ export interface Environment {
   /** Replaces the last line of a terminal's standard error; says nothing where that is no terminal. */
   status(text: string): void;
   readonly colour: boolean;
+  /** Columns of the terminal. */
+  readonly columns: number;
   now_ms(): number;
   random(length: number): Uint8Array<ArrayBuffer>;
   /** Resolves at the first SIGINT or SIGTERM. */

@@ -1,5 +1,5 @@
 /** Policies and handlers on disk: a tenant's folder, or a folder of them, with `wasm/` beside. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { parsePolicies, type TenantPolicy } from "../config.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
@@ -26,18 +26,33 @@ export type PolicyFolder =
   | { readonly ok: true; readonly tenants: readonly TenantFolder[] }
   | { readonly ok: false; readonly problems: readonly FolderProblem[] };
 
-/** Reads, parses and admits everything before anything is published; all problems at once. */
-export function readPolicyFolder(directory: string, wasmDirectory?: string): PolicyFolder | UsageProblem {
+export interface Policies {
+  readonly tenants: readonly { readonly folder: string; readonly policy: TenantPolicy }[];
+  /** Of the other folders. */
+  readonly problems: readonly FolderProblem[];
+}
+
+/** Reads and parses the policies alone; nothing needs to be built. All problems at once. */
+export function readPolicies(directory: string): Policies | UsageProblem {
   const folders = tenantFolders(directory);
   if (folders instanceof UsageProblem) return folders;
-  const tenants: TenantFolder[] = [];
+  const tenants: { folder: string; policy: TenantPolicy }[] = [];
   const problems: FolderProblem[] = [];
   for (const folder of folders) {
     const policy = parsePolicies(displayPath(folder), readYaml(folder));
-    if (Array.isArray(policy)) {
-      problems.push(...policy.map(describePolicyProblem));
-      continue;
-    }
+    if (Array.isArray(policy)) problems.push(...policy.map(describePolicyProblem));
+    else tenants.push({ folder, policy });
+  }
+  return { tenants, problems };
+}
+
+/** Reads, parses and admits everything before anything is published; all problems at once. */
+export function readPolicyFolder(directory: string, wasmDirectory?: string): PolicyFolder | UsageProblem {
+  const policies = readPolicies(directory);
+  if (policies instanceof UsageProblem) return policies;
+  const tenants: TenantFolder[] = [];
+  const problems: FolderProblem[] = [...policies.problems];
+  for (const { folder, policy } of policies.tenants) {
     const handlers = readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"));
     if (handlers.ok) tenants.push({ policy, modules: handlers.modules });
     else problems.push(...handlers.problems);
@@ -51,6 +66,10 @@ export function folderFailed(problems: readonly FolderProblem[]): Done {
       `${place}: ${detail}${position === undefined ? "" : `\n${caretLines(position)}`}`,
   );
   return { json: { ok: false, problems }, text: lines.join("\n"), failed: true };
+}
+
+export function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 function tenantFolders(directory: string): readonly string[] | UsageProblem {

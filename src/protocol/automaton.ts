@@ -62,7 +62,7 @@ function tooLarge(what: string): Refusal {
   return refuse("malformed_request", `the protocol ${what}: ${advice}`);
 }
 
-interface LetteredTable extends Table {
+export interface LetteredTable extends Table {
   /** The message of each column. */
   readonly alphabet: readonly string[];
 }
@@ -83,14 +83,14 @@ function tabulate(states: States): LetteredTable {
   return table;
 }
 
-function blankTable(alphabet: readonly string[], stateCount: number): LetteredTable {
+export function blankTable(alphabet: readonly string[], stateCount: number): LetteredTable {
   const width = alphabet.length;
   const targets = new Int16Array(stateCount * width).fill(-1);
   return { alphabet, width, stateCount, targets, accepting: new Uint8Array(stateCount) };
 }
 
 /** Merges equivalent states and numbers the classes, breadth first from the start. */
-function canonical(table: LetteredTable): Automaton {
+export function canonical(table: LetteredTable): Automaton {
   const { width, targets } = table;
   const classOf = minimize(table);
   const minimal = blankTable(table.alphabet, new Set(classOf).size);
