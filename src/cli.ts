@@ -12,6 +12,7 @@ import { call } from "./cli/call.ts";
 import { cluster } from "./cli/cluster.ts";
 import {
   type Command,
+  caretUnder,
   type Environment,
   EXIT,
   exitCodeOf,
@@ -24,9 +25,11 @@ import { explain } from "./cli/explain.ts";
 import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
+import { protocol } from "./cli/protocol.ts";
 import { revoke } from "./cli/revoke.ts";
 import { rotate } from "./cli/rotate.ts";
 import { serve } from "./cli/serve.ts";
+import { restrict, split } from "./cli/split.ts";
 import { store } from "./cli/store.ts";
 import { types } from "./cli/types.ts";
 import { isRefusal } from "./errors.ts";
@@ -37,8 +40,11 @@ const COMMANDS: readonly Command[] = [
   keygen,
   mint,
   attenuate,
+  split,
+  restrict,
   inspect,
   explain,
+  protocol,
   call,
   cluster,
   revoke,
@@ -47,6 +53,9 @@ const COMMANDS: readonly Command[] = [
   types,
   demo,
 ];
+
+/** What a line may take where the output is no terminal. */
+const DEFAULT_COLUMNS = 100;
 
 /** @returns the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -86,7 +95,7 @@ function report(command: Command, environment: Environment, outcome: Outcome, as
   if (isRefusal(outcome)) {
     const { code, detail, facts } = outcome;
     if (asJson) environment.write(`${JSON.stringify({ error: { code, detail, ...facts } })}\n`);
-    else environment.note(printableLines(`${code}: ${detail}`));
+    else environment.note(printableLines(`${code}${caretUnder(outcome)}`));
     return exitCodeOf(outcome);
   }
   environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
@@ -144,6 +153,7 @@ function processEnvironment(): Environment {
     write: (text) => void process.stdout.write(text),
     note: (text) => void process.stderr.write(`${text}\n`),
     status: (text) => void (process.stderr.isTTY && process.stderr.write(`\r\u001b[2K${text}`)),
+    columns: process.stdout.columns ?? DEFAULT_COLUMNS,
     colour: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
     now_ms: () => Date.now(),
     pause: (ms) => setTimeout(ms, false),

@@ -92,6 +92,13 @@ export const PROTOCOL_REPEAT_MAX = 512;
 /** Expression nodes built while one protocol is compiled, counted with their parts: at most about 10 ms, whatever
  * the text is. 512 states of 64 messages each take 34,000, nine interleaved messages 12,000, a plain session 20. */
 export const PROTOCOL_WORK_MAX = 40_000;
+/** Transitions followed while protocols are compared, counted with their parts: about a second and 200 MB. It is done
+ * offline and at `apply`, never at the gate. Two of 512 states and 4 messages take 6 million, usual ones a hundred. */
+export const PROTOCOL_INCLUSION_WORK_MAX = 8_000_000;
+/** Parts of one split: each is a token, and each multiplies the states that are compared. */
+export const PROTOCOL_PARTS_MAX = 8;
+/** States of a drawing: with more, lines are no longer followed by eye, and the layout takes quadratic time. */
+export const PICTURE_STATES_MAX = 48;
 /** Compiled protocols kept: the least recently used one goes first. */
 export const PROTOCOL_CACHE_ENTRIES_MAX = 4096;
 /** What they may take together: the largest table is 64 KiB, and an edge isolate has 128 MiB for everything. */

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { type PolicyProblem, parsePolicies, type TenantPolicy } from "../src/config.ts";
+import { parsePolicies, type TenantPolicy } from "../src/config.ts";
 import type { Json } from "../src/json.ts";
+import type { PolicyProblem } from "../src/policy-file.ts";
 import { compileSchema } from "../src/protocol/schema.ts";
 
 const TENANT = "tenant: demo\n";
@@ -144,7 +145,7 @@ describe("every error has its file, line and column", () => {
     [
       "a protocol that cannot be read",
       TILL.replace("protocol: open ; pay*", "protocol: open ; ;"),
-      /^6:11: protocol, column 8: expected a message/,
+      /^6:18: protocol, column 8: expected a message/,
     ],
     [
       "a protocol that is no text",
@@ -239,6 +240,93 @@ describe("every error has its file, line and column", () => {
       "policies/demo/tenant.yaml:2:9: holder must be required or optional",
       expect.stringMatching(/^policies\/demo\/till\.yaml:2:18: wasm must be text/),
       "policies/demo/till.yaml:4:9: open must be a mapping",
+    ]);
+  });
+});
+
+describe("what mint gives is within what the actor is prepared for", () => {
+  const till = (protocol: string, behaviour: string): string =>
+    TILL.replace("protocol: open ; pay*", `protocol: ${protocol}`).replace(
+      "behaviour: open ; pay*",
+      `behaviour: ${behaviour}`,
+    );
+
+  test.each([
+    ["open ; pay*", "open ; pay*"],
+    ["open", "open ; pay*"],
+    ["pay{0,3} & open", "(open | pay)*"],
+  ])("%s within %s", (protocol, behaviour) => {
+    expect(accepted(parse(till(protocol, behaviour))).actors["till"]).toMatchObject({ protocol, behaviour });
+  });
+
+  test.each([
+    [
+      "pay* ; open",
+      "open ; pay*",
+      "6:11: after nothing, protocol admits pay, but behaviour admits open",
+      ["pay"],
+    ],
+    [
+      "open ; pay* ; open",
+      "open ; pay*",
+      "6:11: after open, protocol admits open, but behaviour admits pay",
+      ["open", "open"],
+    ],
+    [
+      "open ; pay{3,3}",
+      "open ; pay{0,2}",
+      "6:11: after open, pay, pay, protocol admits pay, but behaviour admits nothing",
+      ["open", "pay", "pay", "pay"],
+    ],
+  ])("%s is not within %s: a shortest word", (protocol, behaviour, expected, word) => {
+    const text = till(protocol, behaviour);
+    expect(problem(text)).toBe(expected);
+    expect(parse(text)).toMatchObject([{ word }]);
+  });
+});
+
+describe("an actor without state", () => {
+  const stateless = (state: string): string => TILL.replace("messages:", `state: ${state}\nmessages:`);
+
+  test("says so, and all its messages only read", () => {
+    const policy = accepted(parse(stateless("none").replace(", reads: false", "")));
+    const { state, messages } = policy.actors["till"] ?? {};
+    expect(state).toBe("none");
+    expect(Object.values(messages ?? {}).map(({ reads }) => reads)).toEqual([true, true]);
+    expect(accepted(parse(TILL)).actors["till"]).not.toHaveProperty("state");
+  });
+
+  test("has nothing that a message could change", () => {
+    expect(problem(stateless("none"))).toBe(
+      "6:41: reads is true for every message of an actor without state",
+    );
+  });
+
+  test.each(["some", "None", "true", "[none]", "~", '""'])("state: %s means nothing", (state) => {
+    expect(problem(stateless(state))).toBe(
+      "3:8: state must be none, or be left out for an actor that has one",
+    );
+  });
+});
+
+describe("a mistake in an expression is shown where it stands", () => {
+  const at = (value: string): string[] =>
+    problemsOf(parse(TILL.replace("protocol: open ; pay*", `protocol: ${value}`))).map(
+      (text) => /:(\d+:\d+): protocol, column/.exec(text)?.[1] ?? text,
+    );
+
+  test.each([
+    ["plain", "open ; ; pay", "6:18"],
+    ["quoted", "'open ; ; pay'", "6:19"],
+    ["quoted twice", '"open ; ; pay"', "6:19"],
+    ["at the end", "open ;", "6:17"],
+    ["escaped: where it begins", '"open ;\\x20; pay"', "6:11"],
+    ["over several lines: where it begins", "|\n  open ;\n  ; pay", "6:11"],
+  ])("%s", (_, value, place) => expect(at(value)).toEqual([place]));
+
+  test("with the expression and the column in it", () => {
+    expect(parse(TILL.replace("protocol: open ; pay*", "protocol: |\n  open ;\n  ; pay"))).toMatchObject([
+      { position: { text: "open ; ; pay ", column: 8 } },
     ]);
   });
 });

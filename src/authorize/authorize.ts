@@ -14,7 +14,7 @@ import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveat
 export interface ProtocolClaim {
   readonly index: number;
   readonly text: string;
-  /** The expression, with its label where it has one. */
+  /** The expression, without its label. */
   readonly expression: string;
   /** The chain signature at the caveat: a secret, from which the monitor's id is derived. */
   readonly tail: Uint8Array;

@@ -28,8 +28,11 @@ export interface Caveat {
   prohibits(access: Access): string | undefined;
   /** `expires`: the moment from which it prohibits everything, in ms since the epoch. */
   readonly expires_ms?: number;
-  /** `protocol`: the expression and label. Its monitor is asked later, when the actor's state is at hand. */
+  /** `protocol`: the expression. Its monitor is asked later, when the actor's state is at hand. */
   readonly protocol?: string;
+  /** `protocol`: 8 hex digits, where the caveat has them. It decides nothing by itself: it is part of the text, so
+   * of the chain signature, so of the monitor's id, and makes two monitors out of the equal halves of a split. */
+  readonly label?: string;
   /** `message`: the messages that stay allowed. */
   readonly messages?: ReadonlySet<string>;
 }
@@ -42,6 +45,9 @@ interface Entry {
 
 /** RFC 3339 with the offset Z or ±hh:mm, seconds required. Hour 24 is ISO 8601's, not RFC 3339's. */
 const RFC3339 = /^\d{4}-\d{2}-\d{2}T(?!24)\d{2}:\d{2}:\d{2}(\.\d{1,3})?(Z|[+-]\d{2}:\d{2})$/;
+
+/** `<expression> [@ <label>]`. No expression holds an `@`; what it does hold is for the compiler to say. */
+const LABELLED = /^([^@]*[^@\s])(?:\s*@\s*([0-9a-f]{8}))?$/;
 
 const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
   actor: {
@@ -101,7 +107,11 @@ const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
   },
   protocol: {
     op: "=",
-    read: (value) => ({ protocol: value, prohibits: () => undefined }),
+    read(value) {
+      const [, protocol, label] = LABELLED.exec(value) ?? [];
+      if (protocol === undefined) return undefined;
+      return { protocol, ...(label !== undefined && { label }), prohibits: () => undefined };
+    },
   },
 };
 
@@ -123,6 +133,11 @@ export function parseCaveat(text: string, index: number): Caveat | Refusal {
   return { name, text, ...read };
 }
 
+/** @param label the number that tells this monitor from those of equal caveats: below 2^32 */
+export function formatLabelledProtocol(expression: string, label: number): string {
+  return formatCaveat("protocol", `${expression} @ ${label.toString(16).padStart(8, "0")}`);
+}
+
 export function formatCaveat(name: CaveatName, value: string): string {
   return `${name} ${REGISTRY[name].op} ${value}`;
 }
@@ -138,7 +153,7 @@ export const FORMS: Readonly<Record<CaveatName, string>> = {
   expires: "expires < RFC 3339 time",
   not_before: "not_before >= RFC 3339 time",
   holder: "holder = 64 hex digits",
-  protocol: "protocol = expression",
+  protocol: "protocol = expression [@ 8 hex digits]",
 };
 
 /** ms since the epoch. A date that does not exist (February 30) is not read. */

@@ -22,6 +22,8 @@ export interface Environment {
   /** Replaces the last line of a terminal's standard error; says nothing where that is no terminal. */
   status(text: string): void;
   readonly colour: boolean;
+  /** Columns of the terminal. */
+  readonly columns: number;
   now_ms(): number;
   /** Resolves with `false` after so long. */
   pause(ms: number): Promise<false>;
@@ -81,6 +83,12 @@ export function flag(values: Values, name: string): boolean {
   return values[name] === true;
 }
 
+/** `a,b`: messages in the order in which they were sent; none unless said. */
+export function messagesOf(values: Values, name: string): readonly string[] {
+  const given = text(values, name)?.trim() ?? "";
+  return given === "" ? [] : given.split(",").map((message) => message.trim());
+}
+
 /** What came from outside, on one line that a terminal may show: control characters are written out. */
 export function printable(outside: string): string {
   return outside.replace(/\p{Cc}|[\u2028\u2029]/gu, writtenOut);
@@ -94,6 +102,27 @@ export function printableLines(outside: string): string {
 function writtenOut(char: string): string {
   return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
+
+type Position = NonNullable<Refusal["facts"]["position"]>;
+
+/** What a refusal says, under its expression and a caret where it knows the column; begins with `: ` or a new line. */
+export function caretUnder({ detail, facts }: Refusal): string {
+  if (facts.position === undefined) return `: ${detail}`;
+  return `\n${caretLines(facts.position)}\n${detail}`;
+}
+
+/** An expression and a caret under one of its columns, indented. */
+export function caretLines({ text: whole, column }: Position): string {
+  // A window of the expression that a terminal shows on one line, the caret in its middle third.
+  const start = whole.length <= CARET_WINDOW ? 0 : Math.max(0, column - 1 - Math.floor(CARET_WINDOW / 2));
+  const window = whole.slice(start, start + CARET_WINDOW);
+  const before = start > 0 ? "…" : "";
+  const after = start + CARET_WINDOW < whole.length ? "…" : "";
+  const caret = `${" ".repeat(before.length + column - 1 - start)}^`;
+  return `  ${before}${window}${after}\n  ${caret}`;
+}
+
+const CARET_WINDOW = 76;
 
 const UNAVAILABLE: ReadonlySet<Code> = new Set(["store_unavailable", "overloaded", "draining", "not_leader"]);
 

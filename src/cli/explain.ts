@@ -6,9 +6,16 @@ import { type Access, parseCaveat } from "../authorize/caveats.ts";
 import { fromUtf8 } from "../bytes.ts";
 import { isRefusal } from "../errors.ts";
 import { compileProtocol } from "../protocol/automaton.ts";
-import { splitLabel } from "../protocol/grammar.ts";
 import type { Macaroon } from "../token/macaroon.ts";
-import { type Command, type Environment, printable, text, UsageProblem, type Values } from "./command.ts";
+import {
+  type Command,
+  type Environment,
+  messagesOf,
+  printable,
+  text,
+  UsageProblem,
+  type Values,
+} from "./command.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 
 interface Check {
@@ -42,7 +49,7 @@ export const explain: Command = {
     if (input instanceof UsageProblem || isRefusal(input)) return input;
     const access = readAccess(environment, values, input.macaroon);
     if (access instanceof UsageProblem) return access;
-    const after = text(values, "after")?.split(",") ?? [];
+    const after = messagesOf(values, "after");
     const checks = input.macaroon.unsafeCaveats.map((_, index) =>
       checkCaveat(input.macaroon, index, access, after),
     );
@@ -95,7 +102,7 @@ function checkCaveat(macaroon: Macaroon, index: number, access: Access, after: r
 }
 
 function outOfOrder(protocol: string, after: readonly string[], message: string): string | undefined {
-  const automaton = compileProtocol(splitLabel(protocol).expression);
+  const automaton = compileProtocol(protocol);
   if (isRefusal(automaton)) return automaton.detail;
   let state = 0;
   for (const [count, sent] of [...after, message].entries()) {

@@ -1,10 +1,11 @@
 /** Policies and handlers on disk: a tenant's folder, or a folder of them, with `wasm/` beside. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { type PolicyProblem, parsePolicies, type TenantPolicy } from "../config.ts";
+import { parsePolicies, type TenantPolicy } from "../config.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
+import type { PolicyProblem } from "../policy-file.ts";
 import { admitHandlers, type Modules, publish } from "../publish.ts";
-import { type Done, UsageProblem } from "./command.ts";
+import { caretLines, type Done, UsageProblem } from "./command.ts";
 import { messageOf, type OpenStore } from "./inputs.ts";
 
 export interface TenantFolder {
@@ -17,42 +18,41 @@ export interface FolderProblem {
   readonly place: string;
   readonly code: string;
   readonly detail: string;
+  readonly position?: PolicyProblem["position"];
+  readonly word?: PolicyProblem["word"];
 }
 
 export type PolicyFolder =
   | { readonly ok: true; readonly tenants: readonly TenantFolder[] }
   | { readonly ok: false; readonly problems: readonly FolderProblem[] };
 
-export type Policies =
-  | { readonly ok: true; readonly tenants: readonly TenantPolicy[] }
-  | { readonly ok: false; readonly problems: readonly FolderProblem[] };
+export interface Policies {
+  readonly tenants: readonly { readonly folder: string; readonly policy: TenantPolicy }[];
+  /** Of the other folders. */
+  readonly problems: readonly FolderProblem[];
+}
 
-/** The policies alone: no handler needs to be built. */
+/** Reads and parses the policies alone; nothing needs to be built. All problems at once. */
 export function readPolicies(directory: string): Policies | UsageProblem {
   const folders = tenantFolders(directory);
   if (folders instanceof UsageProblem) return folders;
-  const tenants: TenantPolicy[] = [];
+  const tenants: { folder: string; policy: TenantPolicy }[] = [];
   const problems: FolderProblem[] = [];
   for (const folder of folders) {
     const policy = parsePolicies(displayPath(folder), readYaml(folder));
     if (Array.isArray(policy)) problems.push(...policy.map(describePolicyProblem));
-    else tenants.push(policy);
+    else tenants.push({ folder, policy });
   }
-  return problems.length > 0 ? { ok: false, problems } : { ok: true, tenants };
+  return { tenants, problems };
 }
 
 /** Reads, parses and admits everything before anything is published; all problems at once. */
 export function readPolicyFolder(directory: string, wasmDirectory?: string): PolicyFolder | UsageProblem {
-  const folders = tenantFolders(directory);
-  if (folders instanceof UsageProblem) return folders;
+  const policies = readPolicies(directory);
+  if (policies instanceof UsageProblem) return policies;
   const tenants: TenantFolder[] = [];
-  const problems: FolderProblem[] = [];
-  for (const folder of folders) {
-    const policy = parsePolicies(displayPath(folder), readYaml(folder));
-    if (Array.isArray(policy)) {
-      problems.push(...policy.map(describePolicyProblem));
-      continue;
-    }
+  const problems: FolderProblem[] = [...policies.problems];
+  for (const { folder, policy } of policies.tenants) {
     const handlers = readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"));
     if (handlers.ok) tenants.push({ policy, modules: handlers.modules });
     else problems.push(...handlers.problems);
@@ -61,8 +61,15 @@ export function readPolicyFolder(directory: string, wasmDirectory?: string): Pol
 }
 
 export function folderFailed(problems: readonly FolderProblem[]): Done {
-  const lines = problems.map(({ place, detail }) => `${place}: ${detail}`);
+  const lines = problems.map(
+    ({ place, detail, position }) =>
+      `${place}: ${detail}${position === undefined ? "" : `\n${caretLines(position)}`}`,
+  );
   return { json: { ok: false, problems }, text: lines.join("\n"), failed: true };
+}
+
+export function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 function tenantFolders(directory: string): readonly string[] | UsageProblem {
@@ -88,8 +95,8 @@ function displayPath(folder: string): string {
   return path === "" || path.startsWith("..") ? folder : path;
 }
 
-function describePolicyProblem({ file, line, column, detail }: PolicyProblem): FolderProblem {
-  return { place: `${file}:${line}:${column}`, code: "policy_invalid", detail };
+function describePolicyProblem({ file, line, column, ...problem }: PolicyProblem): FolderProblem {
+  return { place: `${file}:${line}:${column}`, code: "policy_invalid", ...problem };
 }
 
 type Handlers =

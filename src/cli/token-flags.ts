@@ -8,8 +8,7 @@ import type { ParseArgsOptionsConfig } from "node:util";
 import { type CaveatName, formatCaveat, parseCaveat } from "../authorize/caveats.ts";
 import { isRefusal } from "../errors.ts";
 import { compileProtocol } from "../protocol/automaton.ts";
-import { splitLabel } from "../protocol/grammar.ts";
-import { type Environment, text, texts, UsageProblem, type Values } from "./command.ts";
+import { caretUnder, type Environment, text, texts, UsageProblem, type Values } from "./command.ts";
 import { parseDuration } from "./duration.ts";
 
 export const TOKEN_OPTIONS: ParseArgsOptionsConfig = {
@@ -63,8 +62,8 @@ function problemOf(caveats: readonly string[]): UsageProblem | undefined {
     const caveat = parseCaveat(caveatText, index);
     if (isRefusal(caveat)) return new UsageProblem(`\`${caveatText}\`: ${caveat.detail}`);
     if (caveat.protocol === undefined) continue;
-    const automaton = compileProtocol(splitLabel(caveat.protocol).expression);
-    if (isRefusal(automaton)) return new UsageProblem(automaton.detail);
+    const automaton = compileProtocol(caveat.protocol);
+    if (isRefusal(automaton)) return new UsageProblem(`\`${caveatText}\`${caretUnder(automaton)}`);
   }
   return undefined;
 }

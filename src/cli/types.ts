@@ -24,11 +24,11 @@ export const types: Command = {
   async run(_environment, values, [directory = "policies"]) {
     const policies = readPolicies(directory);
     if (policies instanceof UsageProblem) return policies;
-    if (!policies.ok) return folderFailed(policies.problems);
-    const [policy, ...others] = policies.tenants;
-    if (policy === undefined || others.length > 0)
+    if (policies.problems.length > 0) return folderFailed(policies.problems);
+    const [tenant, ...others] = policies.tenants;
+    if (tenant === undefined || others.length > 0)
       return new UsageProblem(`${directory} holds several tenants; give the folder of one`);
-    const source = printPolicy(policy, text(values, "import") ?? SDK);
+    const source = printPolicy(tenant.policy, text(values, "import") ?? SDK);
     const out = text(values, "out");
     if (out === undefined) return { json: { source }, text: source.trimEnd() };
     try {

@@ -8,9 +8,11 @@
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { PROTOCOL_STATES_MAX, PROTOCOL_WORK_MAX } from "../limits.ts";
+import { Budget } from "./budget.ts";
 import { type Gradient, type Node, NodeTable } from "./derivative.ts";
 import { type Protocol, parseProtocol } from "./grammar.ts";
 import { minimize, type Table } from "./minimize.ts";
+import { PackedTable } from "./packed.ts";
 
 /** A minimal deterministic automaton. State 0 is the start. A number that is no state admits nothing. */
 export interface Automaton {
@@ -23,21 +25,26 @@ export interface Automaton {
   enabled(state: number): readonly string[];
   /** Whether the protocol may end here. Nothing enforces that it does: what is admitted is closed under prefixes. */
   accepting(state: number): boolean;
+  /** What the transition table takes. */
+  readonly sizeBytes: number;
 }
 
 /** @returns the automaton, or `malformed_request`: the column of an error, or the bound that was passed. */
-export function compileProtocol(protocol: string | Protocol): Automaton | Refusal {
+export function compileProtocol(
+  protocol: string | Protocol,
+  budget = new Budget(PROTOCOL_WORK_MAX),
+): Automaton | Refusal {
   const parsed = typeof protocol === "string" ? parseProtocol(protocol) : protocol;
   if (isRefusal(parsed)) return parsed;
-  const gradients = explore(parsed);
+  const gradients = explore(parsed, budget);
   return isRefusal(gradients) ? gradients : canonical(tabulate(gradients));
 }
 
 type States = ReadonlyMap<Node, Gradient>;
 
 /** All derivatives of the protocol by words, each with its own gradient; the protocol itself comes first. */
-function explore(protocol: Protocol): States | Refusal {
-  const nodes = new NodeTable(PROTOCOL_WORK_MAX);
+function explore(protocol: Protocol, budget: Budget): States | Refusal {
+  const nodes = new NodeTable(budget);
   const states = new Map<Node, Gradient>();
   const found = new Set([nodes.from(protocol)]);
   for (const state of found) {
@@ -55,7 +62,7 @@ function tooLarge(what: string): Refusal {
   return refuse("malformed_request", `the protocol ${what}: ${advice}`);
 }
 
-interface LetteredTable extends Table {
+export interface LetteredTable extends Table {
   /** The message of each column. */
   readonly alphabet: readonly string[];
 }
@@ -76,14 +83,14 @@ function tabulate(states: States): LetteredTable {
   return table;
 }
 
-function blankTable(alphabet: readonly string[], stateCount: number): LetteredTable {
+export function blankTable(alphabet: readonly string[], stateCount: number): LetteredTable {
   const width = alphabet.length;
   const targets = new Int16Array(stateCount * width).fill(-1);
   return { alphabet, width, stateCount, targets, accepting: new Uint8Array(stateCount) };
 }
 
 /** Merges equivalent states and numbers the classes, breadth first from the start. */
-function canonical(table: LetteredTable): Automaton {
+export function canonical(table: LetteredTable): Automaton {
   const { width, targets } = table;
   const classOf = minimize(table);
   const minimal = blankTable(table.alphabet, new Set(classOf).size);
@@ -111,23 +118,29 @@ function canonical(table: LetteredTable): Automaton {
 class TableAutomaton implements Automaton {
   readonly alphabet: readonly string[];
   readonly stateCount: number;
+  readonly sizeBytes: number;
   readonly #columns: ReadonlyMap<string, number>;
-  readonly #targets: Int16Array;
-  readonly #accepting: Uint8Array;
+  /** A column for each message, and one more that holds something where the protocol may end. */
+  readonly #cells: PackedTable;
 
   constructor(table: LetteredTable) {
-    this.alphabet = table.alphabet;
-    this.stateCount = table.stateCount;
-    this.#columns = new Map(table.alphabet.map((message, column) => [message, column]));
-    this.#targets = table.targets;
-    this.#accepting = table.accepting;
+    const { alphabet, width, stateCount, targets, accepting } = table;
+    this.alphabet = alphabet;
+    this.stateCount = stateCount;
+    this.#columns = new Map(alphabet.map((message, column) => [message, column]));
+    const cells = Array.from({ length: stateCount }, (_, state) => [
+      ...targets.subarray(state * width, (state + 1) * width),
+      accepting[state] === 1 ? 0 : -1,
+    ]);
+    this.#cells = new PackedTable(cells.flat(), width + 1, stateCount);
+    this.sizeBytes = this.#cells.sizeBytes;
   }
 
   next(state: number, message: string): number | undefined {
     const column = this.#columns.get(message);
     if (column === undefined) return undefined;
-    // Out of range is undefined, and undefined is not admitted: a damaged state number fails closed.
-    const target = this.#targets[state * this.alphabet.length + column] ?? -1;
+    // Nothing is held outside the table, and nothing is not admitted: a damaged state number fails closed.
+    const target = this.#cells.get(state, column);
     return target < 0 ? undefined : target;
   }
 
@@ -136,6 +149,6 @@ class TableAutomaton implements Automaton {
   }
 
   accepting(state: number): boolean {
-    return this.#accepting[state] === 1;
+    return this.#cells.get(state, this.alphabet.length) >= 0;
   }
 }

@@ -2,17 +2,16 @@
  * Compiled protocols by their text, the least recently used forgotten first.
  *
  * Bounded in entries and in bytes, because any holder can attenuate a new text into being. Refusals are kept like
- * automata: a hostile text costs its work budget once. The key is the text without its label, so that the halves
- * of a split share an automaton. Each gateway has its own cache; nothing here is global.
+ * automata: a hostile text costs its work budget once. Labels are no part of an expression, so the equal halves of
+ * a split share an automaton. Each gateway has its own cache; nothing here is global.
  */
 import { isRefusal, type Refusal } from "../errors.ts";
 import { PROTOCOL_BYTES_MAX, PROTOCOL_CACHE_BYTES_MAX, PROTOCOL_CACHE_ENTRIES_MAX } from "../limits.ts";
 import { type Automaton, compileProtocol } from "./automaton.ts";
-import { splitLabel } from "./grammar.ts";
 
 export interface ProtocolCache {
-  /** Compiles `<expression> [@ <label>]`, or remembers what that gave. @returns as `compileProtocol` does. */
-  get(text: string): Automaton | Refusal;
+  /** Compiles an expression, or remembers what that gave. @returns as `compileProtocol` does. */
+  get(expression: string): Automaton | Refusal;
   readonly size: number;
 }
 
@@ -40,8 +39,7 @@ export function createProtocolCache(
   }
 
   return {
-    get(text) {
-      const { expression } = splitLabel(text);
+    get(expression) {
       const entry = entries.get(expression);
       if (entry !== undefined) {
         entries.delete(expression);
@@ -59,11 +57,10 @@ export function createProtocolCache(
   };
 }
 
-/** About what an entry holds on to: its texts, its table of 16-bit targets, and the objects around them. */
+/** About what an entry holds on to: its texts, its packed table, and the objects around them. */
 function sizeBytes(expression: string, compiled: Automaton | Refusal): number {
   const overhead = 512;
   if (isRefusal(compiled)) return overhead + expression.length + compiled.detail.length;
   const perMessage = 100;
-  const { alphabet, stateCount } = compiled;
-  return overhead + expression.length + perMessage * alphabet.length + 2 * alphabet.length * stateCount;
+  return overhead + expression.length + perMessage * compiled.alphabet.length + compiled.sizeBytes;
 }

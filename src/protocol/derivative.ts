@@ -6,6 +6,7 @@
  * No node but `empty` denotes the empty language: the constructors annihilate. What is admitted next is therefore
  * exactly what has a derivative (Gordon 2025). Interner and work budget live as long as one compile.
  */
+import type { Budget } from "./budget.ts";
 import type { Protocol } from "./grammar.ts";
 
 /** An interned expression. Two nodes of one `NodeTable` are similar exactly if they are the same object. */
@@ -35,18 +36,18 @@ export class NodeTable {
   readonly end: Node;
   readonly #nodes = new Map<string, Node>();
   readonly #gradients = new Map<Node, Gradient>();
-  #workLeft: number;
+  /** Spent by nodes asked for, each with its parts, whether they existed before or not. */
+  readonly #budget: Budget;
 
-  /** `work` counts nodes asked for, each with its parts, whether they existed before or not. */
-  constructor(work: number) {
-    this.#workLeft = work;
+  constructor(budget: Budget) {
+    this.#budget = budget;
     this.empty = this.#intern("0", false, { kind: "empty" });
     this.end = this.#intern("1", true, { kind: "end" });
   }
 
   /** Once the budget is spent every constructor answers `empty`, so that all work ends soon and means nothing. */
   get exhausted(): boolean {
-    return this.#workLeft < 0;
+    return this.#budget.exhausted;
   }
 
   from(protocol: Protocol): Node {
@@ -188,8 +189,7 @@ export class NodeTable {
   }
 
   #spend(work: number): boolean {
-    this.#workLeft -= work;
-    return this.#workLeft >= 0;
+    return this.#budget.spend(work);
   }
 
   #intern(key: string, nullable: boolean, shape: Shape): Node {

@@ -1,9 +1,9 @@
 /**
- * Protocol expressions: text to tree and back.
+ * Protocol expressions: text to tree. `print.ts` is the way back.
  *
  * The parser is strict and bounded: text, nesting, messages and repetitions past `limits.ts` are refused, and so
- * is every character that the grammar does not name. A refusal shows the column. `printProtocol` is canonical:
- * parsing what it prints gives an equal tree, and it is never longer than a text that gave the tree.
+ * is every character that the grammar does not name. A refusal carries the text and the column, and says how the
+ * usual slips are written here.
  *
  *     expression := shuffle ('|' shuffle)*      choice          repeat := atom ('*' | '+' | '?' | '{' m ',' n '}')?
  *     shuffle    := seq ('&' seq)*              interleaving    atom   := message | '(' expression ')' | 'end'
@@ -26,17 +26,10 @@ export type Protocol =
   /** Between `min` and `max` times. `max` is `Infinity` for `*` and `+`, where `min` is 0 and 1: no text says more. */
   | { readonly kind: "repeat"; readonly body: Protocol; readonly min: number; readonly max: number };
 
-type InfixKind = "choice" | "shuffle" | "seq";
-
-/** What a `protocol` caveat says. The label has no meaning but to tell the two halves of a split apart. */
-export interface LabelledProtocol {
-  readonly protocol: Protocol;
-  /** 8 lower-case hex digits. */
-  readonly label?: string;
-}
+export type InfixKind = "choice" | "shuffle" | "seq";
 
 /** From the operator that binds loosest to the one that binds tightest; postfix operators bind tighter still. */
-const INFIX = [
+export const INFIX = [
   { kind: "choice", operator: "|" },
   { kind: "shuffle", operator: "&" },
   { kind: "seq", operator: ";" },
@@ -45,7 +38,18 @@ const INFIX = [
 const SPACE = /\s*/y;
 const NAME = /[a-z][a-z0-9_]*/y;
 const NUMBER = /[0-9]+/y;
-const LABEL = /^\s*([0-9a-f]{8})\s*$/;
+
+/** What people write who know another notation, and how it is written here. */
+const SLIPS: readonly (readonly [slip: RegExp, instead: string])[] = [
+  [/[,.>]|->/y, "what follows is joined with ';'"],
+  [/&&/y, "interleaving is a single '&'"],
+  [/\|\|/y, "choice is a single '|'"],
+  [/\/|\bor\b/y, "choice is '|'"],
+  [/\{\s*(\d+)\s*\}/y, "exactly n times is {n,n}"],
+  [/\{\s*\d+\s*,\s*\}/y, "at least n times is r{n,n} ; r*"],
+  [/\(\s*\)/y, "no message at all is 'end'"],
+  [/@/y, "a label belongs to a caveat, not to an expression"],
+];
 
 /** @returns the tree of a bare expression, or `malformed_request` with the column, counted from 1. */
 export function parseProtocol(text: string): Protocol | Refusal {
@@ -53,44 +57,6 @@ export function parseProtocol(text: string): Protocol | Refusal {
   if (text.length > PROTOCOL_BYTES_MAX)
     return refuse("malformed_request", `the protocol is longer than ${PROTOCOL_BYTES_MAX} bytes`);
   return new Parser(text).parse();
-}
-
-/** @returns the tree and label of `<expression> [@ <label>]`, or `malformed_request` with the column. */
-export function parseLabelledProtocol(text: string): LabelledProtocol | Refusal {
-  const { expression, label } = splitLabel(text);
-  const protocol = parseProtocol(expression);
-  if (isRefusal(protocol)) return protocol;
-  return label === undefined ? { protocol } : { protocol, label };
-}
-
-/** Cuts the label off. Without a well-formed one the text comes back whole, for the parser to say what is wrong. */
-export function splitLabel(text: string): { readonly expression: string; readonly label?: string } {
-  const at = text.lastIndexOf("@");
-  const label = at < 0 ? undefined : LABEL.exec(text.slice(at + 1))?.[1];
-  return label === undefined ? { expression: text } : { expression: text.slice(0, at).trimEnd(), label };
-}
-
-/** The canonical text: no spaces, and only the parentheses that the grammar needs. */
-export function printProtocol(protocol: Protocol): string {
-  return print(protocol, 0);
-}
-
-/** `level`: the operator around, as an index into `INFIX`, whose length stands for the postfix operators. */
-function print(protocol: Protocol, level: number): string {
-  if (protocol.kind === "end") return "end";
-  if (protocol.kind === "message") return protocol.name;
-  if (protocol.kind === "repeat") {
-    const text = print(protocol.body, INFIX.length) + printTimes(protocol.min, protocol.max);
-    return level === INFIX.length ? `(${text})` : text;
-  }
-  const own = INFIX.findIndex(({ kind }) => kind === protocol.kind);
-  const text = protocol.parts.map((part) => print(part, own)).join(INFIX[own]?.operator);
-  return level > own ? `(${text})` : text;
-}
-
-function printTimes(min: number, max: number): string {
-  if (max === Infinity) return min === 0 ? "*" : "+";
-  return min === 0 && max === 1 ? "?" : `{${min},${max}}`;
 }
 
 /** Recursive descent, one method for each rule of the grammar. It stops at the first thing that is wrong. */
@@ -208,17 +174,28 @@ class Parser {
 
   #unexpected(expected: string): Refusal {
     const code = this.#text.codePointAt(this.#at);
-    if (code === undefined) return this.#fail(`expected ${expected}, found the end of the text`, this.#at);
-    if (code === 0x40) return this.#fail("'@' and 8 lower-case hex digits end a caveat only", this.#at);
-    const printable = code > 0x20 && code < 0x7f;
-    const found = printable ? `'${String.fromCodePoint(code)}'` : `U+${code.toString(16).padStart(4, "0")}`;
-    return this.#fail(`expected ${expected}, found ${found}`, this.#at);
+    const printable = code !== undefined && code > 0x20 && code < 0x7f;
+    const shown = printable ? `'${String.fromCodePoint(code)}'` : `U+${code?.toString(16).padStart(4, "0")}`;
+    const found = code === undefined ? "the end of the text" : shown;
+    return this.#fail(`expected ${expected}, found ${found}${this.#hint()}`, this.#at);
+  }
+
+  /** The slip that stands here, or began with the character before. */
+  #hint(): string {
+    for (const start of [this.#at, this.#at - 1, this.#text.lastIndexOf("{", this.#at)])
+      for (const [slip, instead] of SLIPS) {
+        slip.lastIndex = Math.max(start, 0);
+        if (slip.test(this.#text) && slip.lastIndex > this.#at) return `; ${instead}`;
+      }
+    return "";
   }
 
   #fail(reason: string, index: number): Refusal {
-    // One line of printable ASCII, character for character, so that the caret stands under its column.
-    const line = this.#text.replaceAll(/\s/g, " ").replaceAll(/[^ -~]/g, "?");
-    const detail = `protocol, column ${index + 1}: ${reason}\n${line}\n${" ".repeat(index)}^`;
-    return refuse("malformed_request", detail);
+    // One line of printable ASCII, character for character, so that a caret can stand under the column.
+    const text = this.#text.replaceAll(/\s/g, " ").replaceAll(/[^ -~]/g, "?");
+    const column = index + 1;
+    return refuse("malformed_request", `protocol, column ${column}: ${reason}`, {
+      position: { text, column },
+    });
   }
 }

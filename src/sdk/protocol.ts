@@ -14,7 +14,8 @@
  * own language, and compiles under the gate's own bounds.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { type Protocol, printProtocol } from "../protocol/grammar.ts";
+import type { Protocol } from "../protocol/grammar.ts";
+import { printProtocol } from "../protocol/print.ts";
 import { Connector } from "./connector.ts";
 import type {
   After,

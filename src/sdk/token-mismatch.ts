@@ -8,7 +8,6 @@ import { parseCaveat } from "../authorize/caveats.ts";
 import { fromUtf8 } from "../bytes.ts";
 import { isRefusal } from "../errors.ts";
 import { type Automaton, compileProtocol } from "../protocol/automaton.ts";
-import { splitLabel } from "../protocol/grammar.ts";
 import { decodeToken } from "../token/envelope.ts";
 
 /**
@@ -47,7 +46,7 @@ function refusedBy(
   const { messages, protocol } = caveat;
   if (messages !== undefined) return own.alphabet.find((message) => !messages.has(message));
   if (protocol === undefined) return undefined;
-  const theirs = compileProtocol(splitLabel(protocol).expression);
+  const theirs = compileProtocol(protocol);
   if (isRefusal(theirs)) return "anything: it is no protocol";
   const fresh = shortestRefused(own, start, theirs, 0);
   const moved = stateAfter(theirs, done);

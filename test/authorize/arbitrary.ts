@@ -42,7 +42,7 @@ export const anyCaveat = fc.oneof(
   anyTime.map((time) => `not_before >= ${time}`),
   fc.constantFrom(ALICE, MALLORY).map((key) => `holder = ${key}`),
   fc
-    .constantFrom("deposit*", "open;(deposit|withdraw)*", "balance @ audit")
+    .constantFrom("deposit*", "open;(deposit|withdraw)*", "balance @ 0123abcd")
     .map((text) => `protocol = ${text}`),
 );
 
@@ -120,6 +120,13 @@ export const unknownCaveats = [
   `holder = 0x${"a1".repeat(31)}`,
   "holder = *",
   "protocol =",
+  "protocol = @ 0123abcd",
+  "protocol = a @",
+  "protocol = a @ label",
+  "protocol = a @ 0123abc",
+  "protocol = a @ 0123abcd0",
+  "protocol = a @ 0123ABCD",
+  "protocol = a @ 0123abcd @ 0123abcd",
   "protocol in a;b",
   "role = admin",
   "constructor = x",

@@ -140,7 +140,7 @@ describe("the grant", () => {
       "protocol = a",
       "actor = account/*",
       "expires < 2031-01-01T00:00:00Z",
-      "protocol = b @ x",
+      "protocol = b @ 0123abcd",
       "expires < 2030-12-01T00:00:00Z",
       "expires < 2032-01-01T00:00:00Z",
       "protocol = c",
@@ -156,7 +156,7 @@ describe("the grant", () => {
     });
     expect(grant.protocols).toEqual([
       claim(0, "a"),
-      claim(3, "b @ x", "2031-01-01T00:00:00Z"),
+      claim(3, "b", "2031-01-01T00:00:00Z"),
       claim(6, "c", "2030-12-01T00:00:00Z"),
     ]);
   });

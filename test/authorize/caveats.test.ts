@@ -145,7 +145,17 @@ describe("what a caveat tells besides", () => {
 
   test("the messages that stay allowed, and the protocol with its label", () => {
     expect(taken(parseCaveat("message in b,a", 0)).messages).toEqual(new Set(["a", "b"]));
-    expect(taken(parseCaveat("protocol = a ; b @ label", 0)).protocol).toBe("a ; b @ label");
+    expect(taken(parseCaveat("protocol = a ; b", 0))).toMatchObject({
+      protocol: "a ; b",
+      text: "protocol = a ; b",
+    });
+    expect(taken(parseCaveat("protocol = a ; b", 0)).label).toBeUndefined();
+    for (const text of [
+      "protocol = a ; b @ 0123abcd",
+      "protocol = a ; b@0123abcd",
+      "protocol = a ; b  @  0123abcd",
+    ])
+      expect(taken(parseCaveat(text, 0))).toMatchObject({ protocol: "a ; b", label: "0123abcd", text });
     expect(ask("protocol = a;b", { now_ms: NOW_MS })).toBeUndefined();
   });
 

@@ -113,7 +113,7 @@ describe("mint", () => {
       "open ; | close",
     ]);
     expect(stderr).toContain("column 8");
-    expect(stderr).toContain("open ; | close\n       ^");
+    expect(stderr).toContain("\n  open ; | close\n         ^\n");
   });
 
   it("says so where there is no store, and makes none; or where the master key is another", async () => {
@@ -152,6 +152,107 @@ describe("attenuate", () => {
     const bomb = Array.from({ length: 12 }, (_, i) => `o${i};u${i}*;c${i}`).join("&");
     expect(await postern(["attenuate", "--protocol", bomb], { stdin: token })).toMatchObject({ code: 2 });
     expect(await postern(["attenuate"], { stdin: token })).toMatchObject({ code: 2 });
+  });
+});
+
+describe("split and restrict", () => {
+  const stored = (name: string, content: unknown): string => {
+    writeFileSync(file(name), `${String(content)}\n`);
+    return file(name);
+  };
+
+  it("write tokens offline, each with a fresh label where they are halves", async () => {
+    const args = [
+      "--token",
+      file("token"),
+      "--protocol",
+      "deposit*",
+      "--protocol",
+      "withdraw*",
+      "--after",
+      "open",
+    ];
+    const { tokens } = await json(["split", ...args, "--expires", "15m"]);
+    const again = await json(["split", ...args]);
+    const labels = new Set<string>();
+    for (const part of [...(tokens as string[]), ...(again["tokens"] as string[])]) {
+      const { caveats } = await json(["inspect", "--token", stored("part", part), "--store", store]);
+      const [text = ""] = (caveats as { text: string; verified: boolean }[])
+        .slice(-1)
+        .map((caveat) => caveat.text);
+      expect(text).toMatch(/^protocol = (deposit|withdraw)\* @ [0-9a-f]{8}$/);
+      labels.add(text.slice(-8));
+    }
+    expect(labels.size).toBe(4);
+    const { token: less } = await json(["restrict", "--token", file("token"), "--protocol", "open ; close"]);
+    const read = await json(["inspect"], { stdin: String(less) });
+    expect(read["caveats"]).toMatchObject([{}, {}, {}, {}, { text: "protocol = open ; close", known: true }]);
+  });
+
+  it("refuse what does not fit, with a shortest word", async () => {
+    const split = [
+      "split",
+      "--token",
+      file("token"),
+      "--protocol",
+      "deposit",
+      "--protocol",
+      "close",
+      "--after",
+      "open",
+    ];
+    expect(await postern(split)).toMatchObject({ code: 1, stdout: "" });
+    expect(await json(split)).toMatchObject({
+      error: { code: "out_of_order", word: ["close", "deposit"], caveat: { index: 3 }, enabled: [] },
+    });
+    const restrict = await json(["restrict", "--token", file("token"), "--protocol", "deposit"]);
+    expect(restrict).toMatchObject({ error: { code: "out_of_order", word: ["deposit"], enabled: ["open"] } });
+  });
+
+  it("show the place of a mistake", async () => {
+    const { code, stderr } = await postern([
+      "restrict",
+      "--token",
+      file("token"),
+      "--protocol",
+      "open ; | close",
+    ]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("\n  open ; | close\n         ^\nprotocol, column 8: expected a message");
+  });
+
+  it("need a protocol; a split one for each part", async () => {
+    for (const args of [["split"], ["split", "--protocol", "a"], ["restrict"]])
+      expect(await postern(args, { stdin: token })).toMatchObject({ code: 2, stdout: "" });
+  });
+
+  it("leave an explanation of each half in place", async () => {
+    const { tokens } = await json([
+      "split",
+      "--token",
+      file("token"),
+      "--protocol",
+      "deposit",
+      "--protocol",
+      "withdraw",
+      "--after",
+      "open",
+    ]);
+    const half = stored("half", (tokens as string[])[0]);
+    const { checks } = await json([
+      "explain",
+      "--token",
+      half,
+      "--actor",
+      "account/42",
+      "--message",
+      "withdraw",
+    ]);
+    expect((checks as unknown[]).at(-1)).toMatchObject({
+      caveat: expect.stringMatching(/^protocol = deposit @ /),
+      ok: false,
+      reason: "after nothing it admits deposit, not withdraw",
+    });
   });
 });
 

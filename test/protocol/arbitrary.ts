@@ -57,7 +57,10 @@ const trees = fc.letrec<{ protocol: Protocol }>((tie) => ({
   ),
 }));
 
-/** Protocols within the bounds: a few random ones in a hundred have too many states. */
+/** Any tree: a few in a hundred have too many states. */
+export const anyTree: fc.Arbitrary<Protocol> = trees.protocol;
+
+/** Protocols within the bounds. */
 export const anyProtocol: fc.Arbitrary<Protocol> = trees.protocol.filter(
   (protocol) => !isRefusal(compileProtocol(protocol)),
 );

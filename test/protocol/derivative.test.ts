@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { Budget } from "../../src/protocol/budget.ts";
 import { type Node, NodeTable } from "../../src/protocol/derivative.ts";
 import { anyProtocol } from "./arbitrary.ts";
 import { LETTERS, language, WORD_LENGTH_MAX } from "./oracle.ts";
@@ -10,7 +11,7 @@ const WORK = 1_000_000;
 function forAll(law: (nodes: NodeTable, r: Node, s: Node, t: Node) => void): void {
   fc.assert(
     fc.property(anyProtocol, anyProtocol, anyProtocol, (r, s, t) => {
-      const nodes = new NodeTable(WORK);
+      const nodes = new NodeTable(new Budget(WORK));
       law(nodes, nodes.from(r), nodes.from(s), nodes.from(t));
     }),
     { numRuns: 300 },
@@ -60,7 +61,7 @@ describe("derivatives", () => {
   test("l;w is in the language exactly if w is in the derivative by l", () => {
     fc.assert(
       fc.property(anyProtocol, (protocol) => {
-        const nodes = new NodeTable(WORK);
+        const nodes = new NodeTable(new Budget(WORK));
         const words: string[] = [];
         const walk = (node: Node, word: string): void => {
           if (node.nullable) words.push(word);
@@ -82,7 +83,7 @@ describe("derivatives", () => {
 
 describe("the work budget", () => {
   test("is spent by each node asked for, and then everything is empty", () => {
-    const nodes = new NodeTable(3);
+    const nodes = new NodeTable(new Budget(3));
     const [a, b] = [nodes.message("a"), nodes.message("b")];
     expect(nodes.exhausted).toBe(false);
     expect(nodes.choice([a, b])).toBe(nodes.empty);

@@ -3,8 +3,9 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import { compileProtocol } from "../../src/protocol/automaton.ts";
-import { type Protocol, printProtocol } from "../../src/protocol/grammar.ts";
+import type { Protocol } from "../../src/protocol/grammar.ts";
 import { enabledNow, type Monitor, monitorId, type Step, stepAll } from "../../src/protocol/monitor.ts";
+import { printProtocol } from "../../src/protocol/print.ts";
 import { anyLetter, anyProtocol } from "./arbitrary.ts";
 import { LETTERS } from "./oracle.ts";
 

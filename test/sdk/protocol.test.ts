@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from "vitest"
 import { z } from "zod";
 import { formatCaveat } from "../../src/authorize/caveats.ts";
 import { compileProtocol } from "../../src/protocol/automaton.ts";
-import { printProtocol } from "../../src/protocol/grammar.ts";
+import { printProtocol } from "../../src/protocol/print.ts";
 import type { Fetch } from "../../src/sdk/client.ts";
 import {
   bag,

@@ -2,7 +2,8 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compileProtocol } from "../../src/protocol/automaton.ts";
-import { type Protocol, printProtocol } from "../../src/protocol/grammar.ts";
+import type { Protocol } from "../../src/protocol/grammar.ts";
+import { printProtocol } from "../../src/protocol/print.ts";
 import { anyProtocol } from "../protocol/arbitrary.ts";
 import { must } from "../support/gate.ts";
 import { chain, INTERLEAVED, LONG, ROOT, typeCheck } from "./type-check.ts";

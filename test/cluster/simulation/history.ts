@@ -85,7 +85,8 @@ export class History implements Observer {
     if (kind !== "log") return;
     if (slotOf(key) > (shard.ownership?.checkpoint?.seq ?? 0))
       this.#options.fail(`${by} deleted ${key}, which no checkpoint holds`);
-    if (shard.slots.get(slotOf(key))?.header.kind === "seal") this.#options.fail(`${by} deleted the seal ${key}`);
+    if (shard.slots.get(slotOf(key))?.header.kind === "seal")
+      this.#options.fail(`${by} deleted the seal ${key}`);
   }
 
   /** The entries that a recovery applied must be the history between its checkpoint and its seal. */
@@ -192,7 +193,9 @@ export class History implements Observer {
   #checkpointed(number: number, shard: ShardHistory, { checkpoint }: Ownership): void {
     if (checkpoint === null) return;
     if (checkpoint.seq >= shard.next)
-      this.#options.fail(`the checkpoint of shard ${number} holds slot ${checkpoint.seq}, which is not durable`);
+      this.#options.fail(
+        `the checkpoint of shard ${number} holds slot ${checkpoint.seq}, which is not durable`,
+      );
     const key = manifestKey(number, checkpoint.id);
     const found = this.bucket.get(key);
     const object = found === undefined ? "is missing" : decodeObject(found.body);

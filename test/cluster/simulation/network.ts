@@ -101,7 +101,11 @@ export class Network {
    * A request from one process to another. `unsent`: the other has certainly not seen it.
    * @param serve what the other does with it
    */
-  call<T>(from: Process, to: Process | undefined, serve: () => Promise<T>): Promise<T | "unsent" | "unclear"> {
+  call<T>(
+    from: Process,
+    to: Process | undefined,
+    serve: () => Promise<T>,
+  ): Promise<T | "unsent" | "unclear"> {
     const { random, profile, scheduler, count } = this.#options;
     return new Promise((resolve) => {
       const hear = (delay_ms: number, outcome: T | "unsent" | "unclear"): void =>
@@ -138,7 +142,11 @@ export class Network {
     });
   }
 
-  #arrive<T>(process: Process, { apply, unclear, once }: Request<T>, hear: (ms: number, value: T) => void): void {
+  #arrive<T>(
+    process: Process,
+    { apply, unclear, once }: Request<T>,
+    hear: (ms: number, value: T) => void,
+  ): void {
     if (once && this.#options.random.chance(0.7)) {
       this.#options.scheduler.after(2 * this.#latency_ms(), () => hear(0, apply()));
       return;

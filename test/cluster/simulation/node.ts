@@ -178,7 +178,10 @@ export class Node {
     const answer = await runtime.shard.call(callOf(operation, attempt, this.process.wall_ms(), padding));
     const told = isRefusal(answer) ? answer.code : answer.kept ? "kept" : "acknowledged";
     count(told);
-    trace(() => `${this.process.session} answers ${attempt} (${operation.message} of ${operation.shard}): ${told}${isRefusal(answer) ? `, ${answer.detail}` : ""}`);
+    trace(
+      () =>
+        `${this.process.session} answers ${attempt} (${operation.message} of ${operation.shard}): ${told}${isRefusal(answer) ? `, ${answer.detail}` : ""}`,
+    );
     accounts.answered(attempt, operation, answer, shown);
     if (isRefusal(answer)) this.#checkLoss(operation.shard, answer);
     return answer;

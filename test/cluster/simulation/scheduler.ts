@@ -53,7 +53,8 @@ export class Scheduler {
       let child = 2 * at + 1;
       if (child >= count) break;
       const right = child + 1;
-      if (right < count && isEarlier(this.#events[right] as Event, this.#events[child] as Event)) child = right;
+      if (right < count && isEarlier(this.#events[right] as Event, this.#events[child] as Event))
+        child = right;
       if (!isEarlier(this.#events[child] as Event, last)) break;
       this.#events[at] = this.#events[child] as Event;
       at = child;

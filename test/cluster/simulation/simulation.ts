@@ -241,7 +241,9 @@ export class Simulation {
   #leaseWritten(session: string, body: Uint8Array, by: string): void {
     const { state, ttl_ms } = parseLease(body) ?? {};
     if (state !== "dead") {
-      const sights = [...this.#sessions.values()].map(({ process }) => [process.session, process.sight] as const);
+      const sights = [...this.#sessions.values()].map(
+        ({ process }) => [process.session, process.sight] as const,
+      );
       this.#sights.set(session, new Map(sights));
       return;
     }
