@@ -96,6 +96,8 @@ export const CALLS_IN_FLIGHT_MAX = 10_000;
 
 /** Objects that a check or a copy reads at once: enough to hide a bucket's latency, few enough to hold in memory. */
 export const STORE_READS_AT_ONCE = 16;
+/** Times a check reads a shard again because its owner has replaced what was being read: checkpoints are seldom. */
+export const SHARD_CHECKS_MAX = 5;
 /** Times one conditional put is sent, each after reading back, before its outcome is left unknown. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** One group commit: what is written in one store round trip. */

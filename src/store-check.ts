@@ -1,34 +1,29 @@
 /**
  * Is a store whole? Reads every object and says what is wrong, by key.
  *
- * Checked: checksums of log and checkpoints, that a shard's slots follow its checkpoint without a gap and none is of
- * a newer epoch than its owner's, that handlers are the bytes their hash names, that policies find their handlers, that
- * key rings open. Nothing is written, so it may run beside a node; what that node deletes meanwhile is no problem.
+ * Checked: checksums of log and checkpoints, that a shard's slots follow its checkpoint without a gap, each behind the
+ * seal of its epoch and none of a newer epoch than its owner's, that a checkpoint has every page and record where it is
+ * looked for, that handlers are the bytes their hash names, that policies find their handlers, that key rings open.
+ * Nothing is written, so it may run beside a node; what that node deletes meanwhile is no problem.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { fromUtf8, toHex } from "./bytes.ts";
-import { decodeObject, logKey, manifestKey, ownKey } from "./cluster/format.ts";
-import type { Ownership } from "./cluster/ownership.ts";
+import { META_KEY } from "./cluster/format.ts";
+import { parseLease } from "./cluster/lease.ts";
+import { parseMeta } from "./cluster/meta.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
-import { STORE_READS_AT_ONCE } from "./limits.ts";
 import { instrumentedKey, originalKey, type PublishedTenant } from "./publish.ts";
 import type { Secret } from "./secret.ts";
+import { checkShard, type StoreProblem } from "./shard-check.ts";
 import type { Store } from "./store/contract.ts";
+import { forEachObject, type Progress } from "./store-walk.ts";
 import { openKeyring } from "./token/keyring.ts";
-
-export interface StoreProblem {
-  readonly key: string;
-  readonly detail: string;
-}
 
 export interface StoreReport {
   readonly objects: number;
   readonly bytes: number;
   readonly problems: readonly StoreProblem[];
 }
-
-/** How far a long work over a store has come. */
-export type Progress = (done: number, total: number, bytes: number) => void;
 
 /** Refusal: `store_unavailable`. */
 export async function checkStore(
@@ -39,37 +34,20 @@ export async function checkStore(
   const keys = await store.list("");
   if (isRefusal(keys)) return keys;
   const check = new Check(new Set(keys), master);
-  const failed = await forEachObject(store, keys.toSorted(), progress, (key, body) =>
-    check.object(key, body),
-  );
-  if (failed !== undefined) return failed;
-  check.shards();
-  return { objects: keys.length, bytes: check.bytes, problems: check.problems };
-}
-
-/** Reads the objects, a few at a time, in about the order of their keys. @returns the first refusal, if any. */
-export async function forEachObject(
-  store: Store,
-  keys: readonly string[],
-  progress: Progress,
-  visit: (key: string, body: Uint8Array) => void | Promise<Refusal | void>,
-): Promise<Refusal | undefined> {
-  let next = 0;
+  const byShard = Map.groupBy(keys.toSorted(), shardOfKey);
+  const others = byShard.get(undefined) ?? [];
   let done = 0;
   let bytes = 0;
-  let failed: Refusal | undefined;
-  const reader = async (): Promise<void> => {
-    for (let key = keys[next++]; key !== undefined && failed === undefined; key = keys[next++]) {
-      const found = await store.get(key);
-      // Absent by now: a node at work has collected it.
-      const refused = isRefusal(found) ? found : found && (await visit(key, found.body));
-      if (refused) failed ??= refused;
-      bytes += isRefusal(found) ? 0 : (found?.body.length ?? 0);
-      progress(++done, keys.length, bytes);
-    }
-  };
-  await Promise.all(Array.from({ length: STORE_READS_AT_ONCE }, reader));
-  return failed;
+  /** Of a part of the work, which may be done again. */
+  const partly: Progress = (partDone, _, partBytes) =>
+    progress(Math.min(done + partDone, keys.length), keys.length, bytes + partBytes);
+  const failed = await forEachObject(store, others, partly, (key, body) => {
+    bytes += body.length;
+    check.object(key, body);
+  });
+  if (failed !== undefined) return failed;
+  const problems = [...check.problems];
+  return failed ?? { objects: keys.length, bytes, problems };
 }
 
 class Check {
