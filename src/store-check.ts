@@ -1,36 +1,34 @@
 /**
  * Is a store whole? Reads every object and says what is wrong, by key.
  *
- * Checked: checksums of log and checkpoints, that a shard's slots follow its checkpoint without a gap and none is of
- * a newer epoch than its owner's, that handlers are the bytes their hash names, that policies find their handlers, that
- * key rings open, that no page of a revocation feed is missing or damaged. Nothing is written, so it may run beside a node; what that node deletes meanwhile is no problem.
+ * Checked: checksums of log and checkpoints, that a shard's slots follow its checkpoint without a gap, each behind the
+ * seal of its epoch and none of a newer epoch than its owner's, that a checkpoint has every page and record where it is
+ * looked for, that handlers are the bytes their hash names, that policies find their handlers, that key rings open, that
+ * no page of a revocation feed is missing or damaged. Nothing is written, so it may run beside a node; what that node deletes meanwhile is no problem.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { fromUtf8, toHex } from "./bytes.ts";
 import { CHANGES_KEY, parseChanges } from "./changes.ts";
-import { decodeObject, logKey, manifestKey, ownKey } from "./cluster/format.ts";
-import type { Ownership } from "./cluster/ownership.ts";
+import { META_KEY } from "./cluster/format.ts";
+import { parseLease } from "./cluster/lease.ts";
+import { parseMeta } from "./cluster/meta.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
-import { REVOCATIONS_PER_PAGE, STORE_READS_AT_ONCE } from "./limits.ts";
+import { REVOCATIONS_PER_PAGE } from "./limits.ts";
 import { instrumentedKey, originalKey, type PublishedTenant } from "./publish.ts";
 import type { Secret } from "./secret.ts";
+import { checkShard, type StoreProblem } from "./shard-check.ts";
 import type { Store } from "./store/contract.ts";
+import { forEachObject, type Progress } from "./store-walk.ts";
 import { openKeyring } from "./token/keyring.ts";
 import { decodePage, pageKey } from "./token/revocation.ts";
 
-export interface StoreProblem {
-  readonly key: string;
-  readonly detail: string;
-}
+const META_NAME = META_KEY.split("/")[1];
 
 export interface StoreReport {
   readonly objects: number;
   readonly bytes: number;
   readonly problems: readonly StoreProblem[];
 }
-
-/** How far a long work over a store has come. */
-export type Progress = (done: number, total: number, bytes: number) => void;
 
 /** Refusal: `store_unavailable`. */
 export async function checkStore(
@@ -40,48 +38,44 @@ export async function checkStore(
 ): Promise<StoreReport | Refusal> {
   const keys = await store.list("");
   if (isRefusal(keys)) return keys;
-  const check = new Check(new Set(keys), master);
-  const failed = await forEachObject(store, keys.toSorted(), progress, (key, body) =>
-    check.object(key, body),
-  );
-  if (failed !== undefined) return failed;
-  check.shards();
-  return { objects: keys.length, bytes: check.bytes, problems: check.problems };
-}
-
-/** Reads the objects, a few at a time, in about the order of their keys. @returns the first refusal, if any. */
-export async function forEachObject(
-  store: Store,
-  keys: readonly string[],
-  progress: Progress,
-  visit: (key: string, body: Uint8Array) => void | Promise<Refusal | void>,
-): Promise<Refusal | undefined> {
-  let next = 0;
+  const byShard = Map.groupBy(keys.toSorted(), shardNamedBy);
+  const others = byShard.get(undefined) ?? [];
   let done = 0;
   let bytes = 0;
-  let failed: Refusal | undefined;
-  const reader = async (): Promise<void> => {
-    for (let key = keys[next++]; key !== undefined && failed === undefined; key = keys[next++]) {
-      const found = await store.get(key);
-      // Absent by now: a node at work has collected it.
-      const refused = isRefusal(found) ? found : found && (await visit(key, found.body));
-      if (refused) failed ??= refused;
-      bytes += isRefusal(found) ? 0 : (found?.body.length ?? 0);
-      progress(++done, keys.length, bytes);
-    }
+  let partBytes = 0;
+  /** Of one part of the work after the other; a shard may be read again. */
+  const partly: Progress = (partDone, _, read) => {
+    partBytes = read;
+    progress(Math.min(done + partDone, keys.length), keys.length, bytes + read);
   };
-  await Promise.all(Array.from({ length: STORE_READS_AT_ONCE }, reader));
-  return failed;
+  const check = new Check(new Set(keys), master);
+  const failed = await forEachObject(store, others, partly, (key, body) => check.object(key, body));
+  if (failed !== undefined) return failed;
+  const problems = [...check.problems];
+  for (const [shard, some] of byShard) {
+    done += shard === undefined ? others.length : 0;
+    bytes += partBytes;
+    partBytes = 0;
+    if (shard === undefined) continue;
+    const found = await checkShard(store, shard, partly);
+    if (isRefusal(found)) return found;
+    problems.push(...found);
+    done += some.length;
+  }
+  return { objects: keys.length, bytes: bytes + partBytes, problems };
 }
 
+/** The shard whose objects a key belongs to, if it is one of them. */
+function shardNamedBy(key: string): number | undefined {
+  const [, name] = /^(?:own|log|ckpt)\/(\d{3,})(?:\/|$)/.exec(key) ?? [];
+  return name === undefined ? undefined : Number(name);
+}
+
+/** Objects that stand for themselves. */
 class Check {
-  bytes = 0;
   readonly problems: StoreProblem[] = [];
   readonly #keys: ReadonlySet<string>;
   readonly #master: Secret;
-  readonly #owned = new Map<number, Ownership>();
-  /** The epoch that wrote a slot, by shard and sequence number. */
-  readonly #slots = new Map<number, Map<number, number>>();
 
   constructor(keys: ReadonlySet<string>, master: Secret) {
     this.#keys = keys;
@@ -89,7 +83,6 @@ class Check {
   }
 
   object(key: string, body: Uint8Array): void {
-    this.bytes += body.length;
     const [kind = "", ...names] = key.split("/");
     const problem = this.#inspect(kind, names, body);
     if (problem !== undefined) this.problems.push({ key, detail: problem });
@@ -98,14 +91,10 @@ class Check {
   #inspect(kind: string, names: readonly string[], body: Uint8Array): string | undefined {
     const [name = "", part = ""] = names;
     switch (kind) {
-      case "log":
-        return this.#slot(Number(name), Number(part), body);
-      case "ckpt": {
-        const decoded = decodeObject(body);
-        return typeof decoded === "string" ? `it ${decoded}` : undefined;
-      }
-      case "own":
-        return this.#ownership(Number(name), body);
+      case "meta":
+        return name === META_NAME && parseMeta(body) ? undefined : "it is of another version";
+      case "node":
+        return parseLease(body) ? undefined : "it is no lease of this version";
       case "keys":
         return openKeyring(body, name, this.#master) ? undefined : "it does not open with this master key";
       case "policy":
@@ -121,22 +110,6 @@ class Check {
       default:
         return "it is no object of this version";
     }
-  }
-
-  #slot(shard: number, seq: number, body: Uint8Array): string | undefined {
-    const decoded = decodeObject(body);
-    if (typeof decoded === "string") return `it ${decoded}`;
-    const slots = this.#slots.get(shard) ?? new Map<number, number>();
-    slots.set(seq, decoded.header.epoch);
-    this.#slots.set(shard, slots);
-    return undefined;
-  }
-
-  #ownership(shard: number, body: Uint8Array): string | undefined {
-    const ownership = parse(body) as Ownership | undefined;
-    if (ownership === undefined || !Number.isSafeInteger(ownership.epoch)) return "it is no ownership record";
-    this.#owned.set(shard, ownership);
-    return undefined;
   }
 
   #policy(body: Uint8Array): string | undefined {
@@ -158,34 +131,6 @@ class Check {
       return "it is not full, but another follows";
     const isReached = page === 0 || this.#keys.has(pageKey(tenant, page - 1));
     return isReached ? undefined : `it needs ${pageKey(tenant, page - 1)}, which is missing`;
-  }
-
-  /** What only all objects of a shard together can show. */
-  shards(): void {
-    for (const shard of this.#slots.keys()) {
-      if (!this.#owned.has(shard)) this.problems.push({ key: ownKey(shard), detail: "it is missing" });
-    }
-    for (const [shard, ownership] of this.#owned) {
-      const { checkpoint } = ownership;
-      if (checkpoint !== null) this.#require(manifestKey(shard, checkpoint.id));
-      this.#sequence(shard, checkpoint?.seq ?? 0, ownership.epoch);
-    }
-  }
-
-  #require(key: string): void {
-    if (!this.#keys.has(key)) this.problems.push({ key, detail: "it is missing" });
-  }
-
-  #sequence(shard: number, checkpoint: number, epoch: number): void {
-    const slots = this.#slots.get(shard) ?? new Map<number, number>();
-    let last = checkpoint;
-    for (const seq of slots.keys()) last = Math.max(last, seq);
-    for (let seq = checkpoint + 1; seq <= last; seq++) {
-      const written = slots.get(seq);
-      if (written === undefined) this.#require(logKey(shard, seq));
-      else if (written > epoch)
-        this.problems.push({ key: logKey(shard, seq), detail: "its epoch is above that of the owner" });
-    }
   }
 }
 

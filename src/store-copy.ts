@@ -6,11 +6,11 @@
  * can serve from the copy. A source that a node writes to meanwhile is refused at the end: stop the node first.
  */
 import { CHANGES_KEY } from "./changes.ts";
-import { ownKey } from "./cluster/format.ts";
+import { NODE_PREFIX, OWN_PREFIX } from "./cluster/format.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { Store } from "./store/contract.ts";
 import { settledPut } from "./store/settle.ts";
-import { forEachObject, type Progress } from "./store-check.ts";
+import { forEachObject, type Progress } from "./store-walk.ts";
 
 export interface CopyReport {
   readonly copied: number;
@@ -18,17 +18,18 @@ export interface CopyReport {
   readonly there: number;
 }
 
-const OWNERSHIP = ownKey(0).split("/")[0] ?? "";
-
 /** What changes with all that matters: copied last, and a source where it changes meanwhile is refused. */
-const isWatched = (key: string): boolean => key.startsWith(`${OWNERSHIP}/`) || key === CHANGES_KEY;
+const isWatched = (key: string): boolean => key.startsWith(OWN_PREFIX) || key === CHANGES_KEY;
+
+/** Of processes at work on the source: leases, and what a probe has left. */
+const isPassing = (key: string): boolean => key.startsWith(NODE_PREFIX) || key.startsWith("probe/");
 
 /** Refusals: `store_unavailable` for either store, an object that differs, a source that changed meanwhile. */
 export async function copyStore(from: Store, to: Store, progress: Progress): Promise<CopyReport | Refusal> {
   const keys = await from.list("");
   if (isRefusal(keys)) return keys;
   const owned = keys.filter(isWatched);
-  const others = keys.filter((key) => !isWatched(key) && !key.startsWith("probe/"));
+  const others = keys.filter((key) => !isWatched(key) && !isPassing(key));
   // The list of changes by name: the first change makes it.
   const before = await etagsOf(from, [...new Set([...owned, CHANGES_KEY])]);
   if (isRefusal(before)) return before;

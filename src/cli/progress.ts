@@ -1,5 +1,5 @@
 /** A progress bar with the time that is left, for work whose size is known. */
-import type { Progress } from "../store-check.ts";
+import type { Progress } from "../store-walk.ts";
 import type { Environment } from "./command.ts";
 
 const WIDTH = 24;

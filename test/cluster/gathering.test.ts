@@ -23,14 +23,12 @@ async function waitOf(
   arrivals_ms: readonly number[],
 ): Promise<number> {
   const begun_ms = clock.now_ms();
-  let over = false;
-  const waiting = (async () => {
-    await gathering.wait(() => arrivals_ms.filter((at_ms) => begun_ms + at_ms <= clock.now_ms()).length);
-    over = true;
-  })();
+  const waiting = gathering.wait(
+    () => arrivals_ms.filter((at_ms) => begun_ms + at_ms <= clock.now_ms()).length,
+  );
   await quiet();
   let waited_ms = 0;
-  for (; !over && waited_ms < 10_000; waited_ms++) await clock.pass(1);
+  for (; clock.sleeping > 0 && waited_ms < 10_000; waited_ms++) await clock.pass(1);
   await waiting;
   return waited_ms;
 }
