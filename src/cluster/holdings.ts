@@ -1,5 +1,5 @@
 /**
- * The shards that this node owns: taking one, giving one up, and what it knows of the others' owners.
+ * The shards that this node owns: taking one, and giving one up.
  *
  * Taking and giving up are single-flight for each shard. A shard that cannot be opened stops alone: the others serve,
  * and it is tried again after a while.
@@ -7,6 +7,7 @@
 import { isRefusal, type Refusal } from "../errors.ts";
 import { SHARD_RETRY_MS } from "../limits.ts";
 import { type LogOptions, openLog, type ShardLog } from "./log.ts";
+import type { Owner } from "./owners.ts";
 import { type Owned, readOwnership } from "./ownership.ts";
 import type { Records } from "./records.ts";
 
@@ -17,12 +18,8 @@ export interface HoldingsOptions extends Omit<LogOptions, "shard" | "onStepDown"
   readonly opened: (shard: number, log: ShardLog, records: Records) => void;
   /** It is mine no longer, or could not be opened. */
   readonly closed: (shard: number, why: Refusal) => void;
-}
-
-/** Who owns a shard, as far as is known; nobody where it was handed over. */
-export interface Owner {
-  readonly session: string | null;
-  readonly epoch: number;
+  /** What `own/{shard}` says. */
+  readonly tell: (shard: number, owner: Owner) => void;
 }
 
 export class Holdings {
@@ -30,8 +27,6 @@ export class Holdings {
   readonly #mine = new Map<number, ShardLog>();
   readonly #busy = new Map<number, Promise<unknown>>();
   readonly #failed = new Map<number, { readonly why: Refusal; readonly until_ms: number }>();
-  /** What reading `own/{shard}` or another node has told. */
-  readonly #told = new Map<number, Owner>();
 
   constructor(options: HoldingsOptions) {
     this.#options = options;
@@ -56,19 +51,10 @@ export class Holdings {
     return failed !== undefined && this.#options.clock.now_ms() < failed.until_ms ? failed.why : undefined;
   }
 
-  told(shard: number): Owner | undefined {
-    return this.#told.get(shard);
-  }
-
-  tell(shard: number, owner: Owner): void {
-    const known = this.#told.get(shard);
-    if (known === undefined || known.epoch <= owner.epoch) this.#told.set(shard, owner);
-  }
-
   /** Reads who owns the shard. Refusal: `store_unavailable`. */
   async look(shard: number): Promise<Owned | undefined | Refusal> {
     const found = await readOwnership(this.#options.store, shard);
-    if (found !== undefined && !isRefusal(found)) this.tell(shard, found.ownership);
+    if (found !== undefined && !isRefusal(found)) this.#options.tell(shard, found.ownership);
     return found;
   }
 
@@ -96,7 +82,7 @@ export class Holdings {
       const log = this.#mine.get(shard);
       if (log === undefined) return undefined;
       const failed = await log.handOver();
-      if (failed === undefined) this.tell(shard, { session: null, epoch: log.epoch });
+      if (failed === undefined) this.#options.tell(shard, { session: null, epoch: log.epoch });
       if (log.ended !== undefined) this.#close(shard, log.ended);
       return failed;
     });
@@ -127,7 +113,7 @@ export class Holdings {
     }
     if (log.ended !== undefined) return log.ended;
     this.#mine.set(shard, log);
-    this.tell(shard, { session: this.#options.session, epoch: log.epoch });
+    this.#options.tell(shard, { session: this.#options.session, epoch: log.epoch });
     opened(shard, log, records);
     return undefined;
   }

@@ -6,13 +6,14 @@
  */
 import { type Refusal, refuse } from "../errors.ts";
 import { MOVES_AT_ONCE, SHARDS_OPENED_AT_ONCE, WATCH_INTERVALS } from "../limits.ts";
-import { Holdings, type HoldingsOptions, type Owner } from "./holdings.ts";
+import { Holdings, type HoldingsOptions } from "./holdings.ts";
 import { Lease, type LeaseRecord } from "./lease.ts";
+import { type LivingOwner, Owners } from "./owners.ts";
 import { Peers } from "./peers.ts";
 import { type Assignment, Placement } from "./placement.ts";
 import { Watch } from "./watch.ts";
 
-export interface MemberOptions extends Omit<HoldingsOptions, "leaseIsValid"> {
+export interface MemberOptions extends Omit<HoldingsOptions, "leaseIsValid" | "tell"> {
   /** Where other nodes reach this one, and under which hosts callers do. */
   readonly url: string;
   readonly authorities: readonly string[];
@@ -35,6 +36,7 @@ export class Member {
   readonly #lease: Lease;
   readonly #peers: Peers;
   readonly #watch: Watch;
+  readonly #owners: Owners;
   readonly #holdings: Holdings;
   readonly #placement: Placement;
   #draining = false;
@@ -43,6 +45,8 @@ export class Member {
   #publishAgain = false;
   readonly #moving = new Set<number>();
   readonly #taking = new Set<number>();
+  /** Until when a shard is left to the node that it was handed over to. */
+  readonly #given = new Map<number, number>();
 
   constructor(options: MemberOptions) {
     const { store, clock, session, ttl_ms, isGone } = options;
@@ -50,10 +54,12 @@ export class Member {
     this.#placement = new Placement(options.shardCount);
     this.#lease = new Lease({ store, clock, session, ttl_ms, compose: () => this.#leaseRecord() });
     this.#peers = new Peers({ ttl_ms, interval_ms: this.#watch_ms, isGone });
+    this.#owners = new Owners(this.#peers);
     this.#watch = new Watch({ ...options, list_ms: this.#lease.interval_ms }, this.#peers);
     this.#holdings = new Holdings({
       ...options,
       leaseIsValid: () => !this.#ended && this.#lease.isValid,
+      tell: (...owner) => this.#owners.tell(...owner),
       opened: (...opened) => {
         options.opened(...opened);
         this.#publish();
@@ -99,13 +105,14 @@ export class Member {
    * @returns a refusal where it belongs nowhere now: `store_unavailable`, `draining`
    */
   async place(shard: number, avoid: ReadonlySet<string> = new Set()): Promise<Place | Refusal> {
+    const { session } = this.#options;
     for (let attempt = 0; attempt < 3; attempt++) {
       await this.#holdings.busy(shard);
       if (this.#holdings.get(shard) !== undefined) return "here";
-      const owner = this.#ownerOf(shard);
-      if (owner !== undefined && !avoid.has(owner.session)) return owner;
-      if (owner !== undefined) return unreachable(shard);
-      const target = this.#targets((session) => !avoid.has(session))[shard];
+      const owner = this.#owners.of(shard)?.lease;
+      if (owner !== undefined) return avoid.has(owner.session) ? unreachable(shard) : owner;
+      // I am on record, and nobody may take it from me while I live: whether I should have it is for later.
+      const target = this.#isMineOnRecord(shard) ? session : this.#targets((other) => !avoid.has(other))[shard];
       const peer = target === undefined ? undefined : this.#peers.alive(target);
       if (peer !== undefined) return peer;
       const failed = target === undefined ? draining() : await this.#take(shard);
@@ -122,15 +129,17 @@ export class Member {
   async placeAsked(shard: number): Promise<"here" | Refusal> {
     await this.#holdings.busy(shard);
     if (this.#holdings.get(shard) !== undefined) return "here";
-    if (this.#draining) return notLeader(shard, this.#ownerOf(shard));
+    // Who has not yet seen the move asks here. Taking the shard back would begin it anew.
+    const isGiven = this.#options.clock.now_ms() < (this.#given.get(shard) ?? Number.NEGATIVE_INFINITY);
+    if (this.#draining || isGiven) return notLeader(shard, this.#owners.of(shard));
     const failed = await this.#take(shard);
     if (failed !== undefined) return failed;
-    return this.#holdings.get(shard) === undefined ? notLeader(shard, this.#ownerOf(shard)) : "here";
+    return this.#holdings.get(shard) === undefined ? notLeader(shard, this.#owners.of(shard)) : "here";
   }
 
   /** Another node says who owns the shard. It is believed as far as a call sent there in vain. */
   told(shard: number, session: string, epoch: number): void {
-    this.#holdings.tell(shard, { session, epoch });
+    this.#owners.tell(shard, { session, epoch });
   }
 
   /** Hands all shards over, at first to nodes that live; calls are still placed. */
@@ -224,15 +233,8 @@ export class Member {
     return this.#placement.assign(sessions);
   }
 
-  /** The node that owns a shard, where it is known and lives. */
-  #ownerOf(shard: number): LeaseRecord | undefined {
-    let best: Owner | undefined = this.#holdings.told(shard);
-    for (const { session, shards } of this.#peers.living) {
-      const [epoch] = shards[shard] ?? [];
-      if (epoch !== undefined && epoch > (best?.epoch ?? 0)) best = { session, epoch };
-    }
-    const session = best?.session ?? null;
-    return session === null ? undefined : this.#peers.alive(session);
+  #isMineOnRecord(shard: number): boolean {
+    return !this.#draining && this.#owners.isOf(shard, this.#options.session);
   }
 
   /** Begins moves and takeovers that are due, a bounded number at once. */
@@ -241,12 +243,12 @@ export class Member {
     const takers = this.#targets(() => true);
     const movers = this.#targets((other) => this.#peers.isConfirmed(other));
     for (let shard = 0; shard < shardCount; shard++) {
-      const taker = takers[shard] === session;
+      const taker = takers[shard] === session || this.#isMineOnRecord(shard);
       if (this.#holdings.get(shard) !== undefined) {
         // Not to somebody who is only believed in by half: I would take it back at once.
-        if (movers[shard] !== session && !taker)
+        if (movers[shard] !== session && takers[shard] !== session)
           this.#begin(this.#moving, MOVES_AT_ONCE, shard, () => this.#move(shard));
-      } else if (taker && this.#ownerOf(shard) === undefined && this.#holdings.failure(shard) === undefined) {
+      } else if (taker && this.#owners.of(shard) === undefined && this.#holdings.failure(shard) === undefined) {
         this.#begin(this.#taking, SHARDS_OPENED_AT_ONCE, shard, () => this.#take(shard));
       }
     }
@@ -265,6 +267,8 @@ export class Member {
   async #move(shard: number): Promise<void> {
     await this.#holdings.get(shard)?.checkpoint();
     await this.#holdings.handOver(shard);
+    const { clock, ttl_ms } = this.#options;
+    this.#given.set(shard, clock.now_ms() + ttl_ms);
   }
 
   #take(shard: number): Promise<Refusal | undefined> {
@@ -283,9 +287,9 @@ function unreachable(shard: number): Refusal {
   return refuse("draining", `shard ${shard} is moving to another node`, { retry_after_ms: 1000 });
 }
 
-function notLeader(shard: number, owner: LeaseRecord | undefined): Refusal {
+function notLeader(shard: number, owner: LivingOwner | undefined): Refusal {
   const refusal = refuse("not_leader", `this node does not lead shard ${shard}`);
   if (owner === undefined) return refusal;
-  const [epoch = 0] = owner.shards[shard] ?? [];
-  return refusal.with({ leader: { session: owner.session, url: owner.url, epoch } });
+  const { lease, epoch } = owner;
+  return refusal.with({ leader: { session: lease.session, url: lease.url, epoch } });
 }

@@ -74,6 +74,11 @@ export class Peers {
     return seen === undefined || seen.dead ? undefined : seen.record;
   }
 
+  /** The version of its lease that was seen last. */
+  version(session: string): string | undefined {
+    return this.#seen.get(session)?.etag;
+  }
+
   get living(): readonly LeaseRecord[] {
     return [...this.#seen.values()].flatMap(({ record, dead }) => (dead ? [] : [record]));
   }

@@ -16,7 +16,7 @@ export interface ClientsOptions {
   readonly profile: Profile;
   readonly scheduler: Scheduler;
   readonly living: () => readonly Node[];
-  readonly count: (what: string) => void;
+  readonly isCalm: () => boolean;
 }
 
 export class Clients {
@@ -112,12 +112,12 @@ export class Clients {
     const { random, profile } = this.#options;
     const deadline_ms = 2 * profile.ttl_ms;
     return new Promise((resolve) => {
-      this.#later(2 * deadline_ms, () => resolve(undefined));
+      this.#later(1.3 * deadline_ms, () => resolve(undefined));
       this.#later(random.between(0, 2), () => {
         if (node === undefined || !node.process.isAlive) return resolve(undefined);
         node.process.wake(() => {
           void node.handle(operation, deadline_ms).then((outcome) => {
-            if (random.chance(0.02)) return;
+            if (!this.#options.isCalm() && random.chance(0.02)) return;
             this.#later(random.between(0, 2), () => resolve(outcome));
           });
         });

@@ -1,6 +1,6 @@
 /** How requests travel, and what befalls them: between processes and the store, and from process to process. */
 import { type Refusal, refuse } from "../../../src/errors.ts";
-import type { PutOutcome, Store } from "../../../src/store/contract.ts";
+import type { PutOutcome, Store, StoredObject } from "../../../src/store/contract.ts";
 import type { Bucket } from "./bucket.ts";
 import type { Process } from "./process.ts";
 import type { Profile, RequestFault } from "./profile.ts";
@@ -54,7 +54,7 @@ export class Network {
       get: (key) => {
         if (spied()) return new Promise(() => {});
         const once = key.startsWith("node/");
-        return send({ key, apply: () => bucket.get(key), unclear: SILENT, writes: false, once });
+        return send<StoredObject | undefined | Refusal>({ key, apply: () => bucket.get(key), unclear: SILENT, writes: false, once });
       },
       put: (key, body, condition) =>
         send({

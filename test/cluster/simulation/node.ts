@@ -48,7 +48,7 @@ interface Runtime {
 }
 
 /** What only a store that has lost something can cause. */
-const LOSS = /missing|damaged|checksum|format|is gone/;
+const LOSS = /missing|damaged|checksum|format/;
 const DEPOSED = "another node has taken shard";
 
 export class Node {

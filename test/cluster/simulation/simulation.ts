@@ -78,7 +78,7 @@ export class Simulation {
       profile: this.profile,
       scheduler: this.#scheduler,
       living: () => this.#living,
-      count,
+      isCalm: () => this.#network.isCalm,
     });
   }
 
