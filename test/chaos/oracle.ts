@@ -41,6 +41,6 @@ function subsets<T>(values: readonly T[]): T[][] {
 function permutations<T>(values: readonly T[]): T[][] {
   if (values.length === 0) return [[]];
   return values.flatMap((value, at) =>
-    permutations(values.toSpliced(at, 1)).map((permutation) => [value, ...permutation]),
+    permutations(values.toSpliced(at, 1)).map((permutation) => [value].concat(permutation)),
   );
 }
