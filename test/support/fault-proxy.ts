@@ -91,6 +91,7 @@ export class FaultGate {
   readonly #upstream: URL;
   readonly #agent: Agent;
   readonly #sockets = new Set<Socket>();
+  readonly #underWay = new Set<Promise<void>>();
   readonly #counts = new Map<string, number>();
   readonly #ended = new AbortController();
   #cutOff: CutOff | undefined;
@@ -98,7 +99,10 @@ export class FaultGate {
   private constructor(upstream: URL, agent: Agent) {
     this.#upstream = upstream;
     this.#agent = agent;
-    this.#server = createServer((incoming, response) => void this.#take(incoming, response));
+    this.#server = createServer((incoming, response) => {
+      const taken = this.#take(incoming, response).finally(() => this.#underWay.delete(taken));
+      this.#underWay.add(taken);
+    });
     this.#server.on("connection", (socket) => this.#connected(socket));
   }
 
@@ -130,6 +134,11 @@ export class FaultGate {
     this.#cutOff = undefined;
     // Whoever waits in silence would wait for ever.
     this.#resetAll();
+  }
+
+  /** Resolves when all that it has taken so far is over, the late and the duplicates, too. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#underWay);
   }
 
   async end(): Promise<void> {
