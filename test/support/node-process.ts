@@ -11,10 +11,24 @@ export const BIN = fileURLToPath(new URL("../../src/bin.js", import.meta.url));
 export interface NodeProcess {
   readonly url: string;
   readonly child: ChildProcess;
+  /** Resolves with the exit code once the process is gone; `null` where a signal ended it. */
+  readonly exited: Promise<number | null>;
+  /** What it has written to standard error. */
+  complaint(): string;
   /** Ends the process at once, as a crash would, and waits until it is gone. */
   kill(): Promise<void>;
   /** Sends the signal and resolves with the exit code. */
   end(signal: "SIGTERM" | "SIGINT"): Promise<number | null>;
+}
+
+/** It ended before it listened. */
+export class NotStarted extends Error {
+  readonly code: number | null;
+
+  constructor(code: number | null, complaint: string) {
+    super(`the node did not start: ${complaint}`);
+    this.code = code;
+  }
 }
 
 /** Nodes still up when the tests' own process ends, as after a failed assertion, end with it. */
@@ -53,10 +67,12 @@ export async function startNodeProcess(
     return code as number | null;
   });
   const url = await listening(child);
-  if (url === undefined) throw new Error(`the node did not start: ${complaint}`);
+  if (url === undefined) throw new NotStarted(await exited, complaint);
   return {
     url,
     child,
+    exited,
+    complaint: () => complaint,
     kill: async () => {
       child.kill("SIGKILL");
       await exited;
