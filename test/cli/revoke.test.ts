@@ -59,6 +59,8 @@ async function exitOf(command: Command, args: readonly string[]): Promise<number
     note: () => {},
     status: () => {},
     colour: false,
+    columns: 80,
+    pause: async () => false,
     now_ms: () => Date.now(),
     random,
     interrupted: () => new Promise(() => {}),

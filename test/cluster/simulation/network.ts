@@ -54,7 +54,13 @@ export class Network {
       get: (key) => {
         if (spied()) return new Promise(() => {});
         const once = key.startsWith("node/");
-        return send<StoredObject | undefined | Refusal>({ key, apply: () => bucket.get(key), unclear: SILENT, writes: false, once });
+        return send<StoredObject | undefined | Refusal>({
+          key,
+          apply: () => bucket.get(key),
+          unclear: SILENT,
+          writes: false,
+          once,
+        });
       },
       put: (key, body, condition) =>
         send({
