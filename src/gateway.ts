@@ -38,6 +38,8 @@ export interface GatewayOptions extends EnvelopeOptions {
     incoming: Incoming,
     deadline_ms: number,
   ) => Promise<Answer | Response | Refusal>;
+  /** Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease. */
+  readonly meetPeers: (host: string) => Promise<void>;
   readonly protocols: ProtocolCache;
   readonly scheme: SignatureScheme;
   readonly replays: ReplayWindow;
@@ -90,6 +92,7 @@ async function pass(
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
+  if (passedOn.hops > 0) await gate.meetPeers(URL.parse(request.url)?.host ?? "");
   const envelope = openEnvelope(gate, request);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;

@@ -11,6 +11,7 @@ import type { Hono } from "hono";
 import { toHex } from "./bytes.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
+import { draining } from "./cluster/refusals.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
@@ -166,16 +167,19 @@ class GatewayNode implements Server {
     const failed = await shards.start();
     if (failed !== undefined) return failed;
     this.#shards = shards;
+    const answersTo = (host: string) => authorities.has(host) || shards.isPeerAuthority(host);
     this.#app = createGateway({
       tenant: (name) => this.#tenants.tenant(name),
       call: (...call) => shards.call(...call),
       protocols,
       scheme: bip340,
       replays,
-      answersTo: (host) => authorities.has(host) || shards.isPeerAuthority(host),
-      unready: () =>
-        this.#draining ? refuse("draining", "the node is draining") : (this.#lost ?? this.#tenants.stale()),
-      closed: () => (this.#closed ? refuse("draining", "the node is draining") : this.#lost),
+      answersTo,
+      meetPeers: async (host) => {
+        if (!answersTo(host)) await shards.meetPeers();
+      },
+      unready: () => (this.#draining ? draining() : (this.#lost ?? this.#tenants.stale())),
+      closed: () => (this.#closed ? draining() : this.#lost),
       record: lineRecorder(this.#options.write),
       now_ms: () => Date.now(),
       monotonic_ms: () => performance.now(),

@@ -11,7 +11,8 @@ import type { LeaseRecord } from "./cluster/lease.ts";
 import type { ShardLog } from "./cluster/log.ts";
 import { Member, type MemberOptions } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
-import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { moving } from "./cluster/refusals.ts";
+import { isRefusal, type Refusal } from "./errors.ts";
 import { ACTORS_SWEEP_MS, PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { stepAll } from "./protocol/monitor.ts";
@@ -76,6 +77,11 @@ export class Shards {
   /** Hosts under which callers address other nodes: what they have signed may arrive here, passed on. */
   isPeerAuthority(host: string): boolean {
     return this.#member.others.some(({ authorities }) => authorities.includes(host));
+  }
+
+  /** A node that has just come may pass calls on before its lease was seen here. */
+  async meetPeers(): Promise<void> {
+    await this.#member.meet();
   }
 
   /** Does the call where its actor lives. */
@@ -160,8 +166,4 @@ function isPassing(outcome: Answer | Response | Refusal): boolean {
     outcome.code === "not_leader" ||
     (outcome.code === "draining" && outcome.facts.retry_after_ms !== undefined)
   );
-}
-
-function moving(shard: number): Refusal {
-  return refuse("draining", `shard ${shard} is moving to another node`, { retry_after_ms: 1000 });
 }

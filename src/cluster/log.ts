@@ -13,9 +13,10 @@ import { Checkpoints } from "./checkpoint.ts";
 import type { Clock } from "./clock.ts";
 import { encodeObject, logKey } from "./format.ts";
 import { Gathering } from "./gathering.ts";
-import { claim, deposed, isSameReign, type Owned, readOwnership, update } from "./ownership.ts";
+import { claim, isSameReign, type Owned, readOwnership, update } from "./ownership.ts";
 import type { Records } from "./records.ts";
 import { recover } from "./recovery.ts";
+import { deposed } from "./refusals.ts";
 import { Retention } from "./retention.ts";
 
 export interface LogOptions {

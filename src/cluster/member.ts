@@ -11,6 +11,7 @@ import { Lease, type LeaseRecord } from "./lease.ts";
 import { type LivingOwner, Owners } from "./owners.ts";
 import { Peers } from "./peers.ts";
 import { type Assignment, Placement } from "./placement.ts";
+import { draining, moving, notLeader } from "./refusals.ts";
 import { Watch } from "./watch.ts";
 
 export interface MemberOptions extends Omit<HoldingsOptions, "leaseIsValid" | "tell"> {
@@ -55,7 +56,10 @@ export class Member {
     this.#lease = new Lease({ store, clock, session, ttl_ms, compose: () => this.#leaseRecord() });
     this.#peers = new Peers({ ttl_ms, interval_ms: this.#watch_ms, isGone });
     this.#owners = new Owners(this.#peers);
-    this.#watch = new Watch({ ...options, list_ms: this.#lease.interval_ms }, this.#peers);
+    this.#watch = new Watch(
+      { ...options, look_ms: this.#watch_ms, list_ms: this.#lease.interval_ms },
+      this.#peers,
+    );
     this.#holdings = new Holdings({
       ...options,
       leaseIsValid: () => !this.#ended && this.#lease.isValid,
@@ -110,15 +114,17 @@ export class Member {
       await this.#holdings.busy(shard);
       if (this.#holdings.get(shard) !== undefined) return "here";
       const owner = this.#owners.of(shard)?.lease;
-      if (owner !== undefined) return avoid.has(owner.session) ? unreachable(shard) : owner;
+      if (owner !== undefined) return avoid.has(owner.session) ? moving(shard) : owner;
       // I am on record, and nobody may take it from me while I live: whether I should have it is for later.
-      const target = this.#isMineOnRecord(shard) ? session : this.#targets((other) => !avoid.has(other))[shard];
+      const target = this.#isMineOnRecord(shard)
+        ? session
+        : this.#targets((other) => !avoid.has(other))[shard];
       const peer = target === undefined ? undefined : this.#peers.alive(target);
       if (peer !== undefined) return peer;
       const failed = target === undefined ? draining() : await this.#take(shard);
       if (failed !== undefined) return failed;
     }
-    return unreachable(shard);
+    return moving(shard);
   }
 
   /**
@@ -135,6 +141,11 @@ export class Member {
     const failed = await this.#take(shard);
     if (failed !== undefined) return failed;
     return this.#holdings.get(shard) === undefined ? notLeader(shard, this.#owners.of(shard)) : "here";
+  }
+
+  /** Looks for nodes that have just come. */
+  meet(): Promise<void> {
+    return this.#watch.meet();
   }
 
   /** Another node says who owns the shard. It is believed as far as a call sent there in vain. */
@@ -248,7 +259,11 @@ export class Member {
         // Not to somebody who is only believed in by half: I would take it back at once.
         if (movers[shard] !== session && takers[shard] !== session)
           this.#begin(this.#moving, MOVES_AT_ONCE, shard, () => this.#move(shard));
-      } else if (taker && this.#owners.of(shard) === undefined && this.#holdings.failure(shard) === undefined) {
+      } else if (
+        taker &&
+        this.#owners.of(shard) === undefined &&
+        this.#holdings.failure(shard) === undefined
+      ) {
         this.#begin(this.#taking, SHARDS_OPENED_AT_ONCE, shard, () => this.#take(shard));
       }
     }
@@ -279,17 +294,4 @@ export class Member {
       return failed ?? this.#peers.alive(owner) === undefined;
     });
   }
-}
-
-const draining = (): Refusal => refuse("draining", "the node is draining");
-
-function unreachable(shard: number): Refusal {
-  return refuse("draining", `shard ${shard} is moving to another node`, { retry_after_ms: 1000 });
-}
-
-function notLeader(shard: number, owner: LivingOwner | undefined): Refusal {
-  const refusal = refuse("not_leader", `this node does not lead shard ${shard}`);
-  if (owner === undefined) return refusal;
-  const { lease, epoch } = owner;
-  return refusal.with({ leader: { session: lease.session, url: lease.url, epoch } });
 }

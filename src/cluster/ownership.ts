@@ -9,6 +9,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
 import { logPrefix, ownKey } from "./format.ts";
+import { deposed } from "./refusals.ts";
 
 export interface Checkpoint {
   /** The last log slot that the checkpoint contains. */
@@ -82,10 +83,6 @@ export function parseOwnership(body: Uint8Array): Ownership | undefined {
 export function isSameReign(now: Owned | undefined, mine: Owned): boolean {
   const { epoch, session } = mine.ownership;
   return now?.ownership.epoch === epoch && now.ownership.session === session;
-}
-
-export function deposed(shard: number): Refusal {
-  return refuse("not_leader", `another node has taken shard ${shard}`);
 }
 
 /** A shard without a record is new, unless it has a log: that must not begin again from nothing (law 1). */

@@ -22,8 +22,9 @@ import {
   type SlotHeader,
   slotOf,
 } from "./format.ts";
-import { deposed, type Owned, readOwnership } from "./ownership.ts";
+import { type Owned, readOwnership } from "./ownership.ts";
 import type { Records } from "./records.ts";
+import { deposed } from "./refusals.ts";
 
 export interface Recovered {
   /** The slot of my first entries. All before it is settled for ever. */

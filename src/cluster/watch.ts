@@ -15,7 +15,9 @@ export interface WatchOptions {
   /** My own, which needs no watching. */
   readonly session: string;
   readonly nonce: () => string;
-  /** How often leases are listed: who comes is seen that late. */
+  /** How often leases are looked at. */
+  readonly look_ms: number;
+  /** How often they are listed: who comes is seen that late. */
   readonly list_ms: number;
 }
 
@@ -23,21 +25,35 @@ export class Watch {
   readonly #options: WatchOptions;
   readonly #peers: Peers;
   readonly #burying = new Set<string>();
-  #listAt_ms = Number.NEGATIVE_INFINITY;
+  #meeting: Promise<Refusal | undefined> | undefined;
+  #listed_ms = Number.NEGATIVE_INFINITY;
 
   constructor(options: WatchOptions, peers: Peers) {
     this.#options = options;
     this.#peers = peers;
   }
 
+  /** Lists leases now, for whoever has just come; no more often than leases are looked at. */
+  async meet(): Promise<void> {
+    this.#meeting ??= this.#lookAround(this.#options.look_ms).finally(() => {
+      this.#meeting = undefined;
+    });
+    await this.#meeting;
+  }
+
   /** One look at all leases that are known, and at new ones when it is time. Refusal: `store_unavailable`. */
-  async look(): Promise<Refusal | undefined> {
-    const { store, clock, session, list_ms } = this.#options;
+  look(): Promise<Refusal | undefined> {
+    return this.#lookAround(this.#options.list_ms);
+  }
+
+  /** @param list_ms leases are listed where the last list is so old */
+  async #lookAround(list_ms: number): Promise<Refusal | undefined> {
+    const { store, clock, session } = this.#options;
     const sessions = new Set(this.#peers.sessions);
-    if (clock.now_ms() >= this.#listAt_ms) {
+    if (clock.now_ms() - this.#listed_ms >= list_ms) {
       const keys = await store.list(NODE_PREFIX);
       if (isRefusal(keys)) return keys;
-      this.#listAt_ms = clock.now_ms() + list_ms;
+      this.#listed_ms = clock.now_ms();
       for (const key of keys) sessions.add(key.slice(NODE_PREFIX.length));
     }
     sessions.delete(session);

@@ -94,10 +94,11 @@ const isReady = async (node: NodeProcess): Promise<boolean> => {
 function startLoad(): { readonly stop: () => Promise<{ deposits: number; failures: string[] }> } {
   const failures: string[] = [];
   let deposits = 0;
-  let stopped = false;
+  const stopping = new AbortController();
+  const { signal } = stopping;
   const ready = new Set(nodes);
   const balancer = (async () => {
-    while (!stopped) {
+    while (!signal.aborted) {
       for (const node of [...ready, ...nodes]) {
         if (await isReady(node)) ready.add(node);
         else ready.delete(node);
@@ -106,7 +107,7 @@ function startLoad(): { readonly stop: () => Promise<{ deposits: number; failure
     }
   })();
   const client = async (first: number): Promise<void> => {
-    for (let i = first; !stopped; i++) {
+    for (let i = first; !signal.aborted; i++) {
       const some = [...ready];
       const node = some[i % some.length] ?? one();
       const actor = ACCOUNTS[i % ACCOUNTS.length] ?? "";
@@ -118,7 +119,7 @@ function startLoad(): { readonly stop: () => Promise<{ deposits: number; failure
   const clients = Array.from({ length: 6 }, (_, i) => client(i * 7));
   return {
     stop: async () => {
-      stopped = true;
+      stopping.abort();
       await Promise.all([...clients, balancer]);
       return { deposits, failures };
     },
