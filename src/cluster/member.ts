@@ -8,7 +8,7 @@ import { type Refusal, refuse } from "../errors.ts";
 import { MOVES_AT_ONCE, SHARDS_OPENED_AT_ONCE, WATCH_INTERVALS } from "../limits.ts";
 import { Holdings, type HoldingsOptions } from "./holdings.ts";
 import { Lease, type LeaseRecord } from "./lease.ts";
-import { type LivingOwner, Owners } from "./owners.ts";
+import { Owners } from "./owners.ts";
 import { Peers } from "./peers.ts";
 import { type Assignment, Placement } from "./placement.ts";
 import { draining, moving, notLeader } from "./refusals.ts";
