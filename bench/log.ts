@@ -5,9 +5,11 @@
  * second call to share with, so that side is what no group commit would give.
  */
 import { randomBytes } from "node:crypto";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { toHex } from "../src/bytes.ts";
 import { openLog, type ShardLog } from "../src/cluster/log.ts";
+import type { Records } from "../src/cluster/records.ts";
+import { COMMIT_WINDOW } from "../src/limits.ts";
 import type { Store } from "../src/store/contract.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { expectDone } from "./callers.ts";
@@ -35,6 +37,13 @@ export async function callsPerPut(seconds: number): Promise<readonly Row[]> {
   return [withMore(row, { log_alone_calls_per_put: alone }, note)];
 }
 
+/** Records of which nothing is kept. */
+const sink: Records = {
+  restore: () => {},
+  apply: () => {},
+  capture: () => ({ common: [], changed: [], lines: () => [], settle: () => {} }),
+};
+
 /** A shard's log on a store in a temporary folder, as a gateway opens it. */
 export async function openBenchLog(): Promise<{
   log: ShardLog;
@@ -60,12 +69,14 @@ export async function openBenchLog(): Promise<{
     session: toHex(randomBytes(8)),
     nonce: () => toHex(randomBytes(16)),
     breathe: () => setImmediate(),
+    clock: { now_ms: () => performance.now(), sleep: (ms: number) => setTimeout(ms) },
+    window: COMMIT_WINDOW,
+    leaseIsValid: () => true,
     onStepDown: () => {
       throw new Error("the bench's log was taken by somebody");
     },
   };
-  const sink = { restore: () => {}, apply: () => {}, lines: () => [] };
-  const log = expectDone(await openLog(options, sink));
+  const log = expectDone(await openLog(options, undefined, sink));
   const close = async (): Promise<void> => {
     await log.idle();
     await inner.close();
