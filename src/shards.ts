@@ -18,10 +18,7 @@ import type { ProtocolCache } from "./protocol/cache.ts";
 import { stepAll } from "./protocol/monitor.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 
-export interface ShardsOptions
-  extends Omit<MemberOptions, "records" | "opened" | "closed" | "place" | "window"> {
-  readonly process: string;
-  readonly window: number;
+export interface ShardsOptions extends Omit<MemberOptions, "records" | "opened" | "closed"> {
   readonly protocols: ProtocolCache;
   readonly replays: ReplayWindow;
   readonly send: Send;
@@ -45,7 +42,6 @@ export class Shards {
     this.#options = options;
     this.#member = new Member({
       ...options,
-      place: options.process,
       records: () => new Actors(),
       opened: (shard, log, records) => this.#opened(shard, log, records as Actors),
       closed: (shard, why) => this.#closed(shard, why),

@@ -27,7 +27,7 @@ export interface LeaseRecord {
   /** Hosts under which callers address it. */
   readonly authorities: readonly string[];
   /** The process, as others on the same machine can look for it. */
-  readonly place: string;
+  readonly process: string;
   readonly ttl_ms: number;
   /** RFC 3339, by the holder's wall clock: for people. Nothing is decided by it. */
   readonly renewed_at: string;

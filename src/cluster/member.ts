@@ -19,8 +19,8 @@ export interface MemberOptions extends Omit<HoldingsOptions, "leaseIsValid" | "t
   readonly url: string;
   readonly authorities: readonly string[];
   /** The process, and whether such a process of this machine is known to have ended. */
-  readonly place: string;
-  readonly isGone: (place: string) => boolean;
+  readonly process: string;
+  readonly isGone: (process: string) => boolean;
   readonly shardCount: number;
   readonly ttl_ms: number;
   /** RFC 3339, for people. */
@@ -175,7 +175,7 @@ export class Member {
   // ── The lease ────────────────────────────────────────────────────────────────────────────────────────────
 
   #leaseRecord(): LeaseRecord {
-    const { session, url, authorities, place, ttl_ms, wallTime, nonce } = this.#options;
+    const { session, url, authorities, process, ttl_ms, wallTime, nonce } = this.#options;
     const shards = [...this.#holdings.shards].map(
       ([shard, { epoch, seq, checkpointed }]) => [String(shard), [epoch, seq, checkpointed]] as const,
     );
@@ -185,7 +185,7 @@ export class Member {
       state: this.#draining ? "draining" : "serving",
       url,
       authorities,
-      place,
+      process,
       ttl_ms,
       renewed_at: wallTime(),
       shards: Object.fromEntries(shards),

@@ -29,7 +29,7 @@ export interface PeersOptions {
   /** How often leases are looked at; a longer gap is time not looked. */
   readonly interval_ms: number;
   /** Whether such a process of this machine is known to have ended. */
-  readonly isGone: (place: string) => boolean;
+  readonly isGone: (process: string) => boolean;
 }
 
 export class Peers {
@@ -42,7 +42,7 @@ export class Peers {
 
   /** What a look has found. A change may be as young as the answer; that there was none is as old as the question. */
   saw(record: LeaseRecord, etag: string, { asked_ms, answered_ms }: Look): void {
-    const dead = record.state === "dead" || this.#options.isGone(record.place);
+    const dead = record.state === "dead" || this.#options.isGone(record.process);
     const before = this.#seen.get(record.session);
     if (before === undefined || before.etag !== etag) {
       const confirmed = before !== undefined;

@@ -23,7 +23,7 @@ function leased(hooks: Hooks = {}) {
     state: record.state,
     url: "http://here",
     authorities: ["here"],
-    place: "place",
+    process: "a process",
     ttl_ms: TTL_MS,
     renewed_at: "2026-01-01T00:00:00Z",
     shards: { "5": [1, 2, 0] },

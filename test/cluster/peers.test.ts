@@ -13,7 +13,7 @@ function lease(session = "peer", more: Partial<LeaseRecord> = {}): LeaseRecord {
     state: "serving",
     url: `http://${session}`,
     authorities: [],
-    place: "elsewhere",
+    process: "elsewhere",
     ttl_ms: TTL_MS,
     renewed_at: "2026-01-01T00:00:00Z",
     shards: {},
@@ -29,7 +29,7 @@ class Watcher {
   readonly peers = new Peers({
     ttl_ms: TTL_MS,
     interval_ms: INTERVAL_MS,
-    isGone: (place) => this.gone.has(place),
+    isGone: (process) => this.gone.has(process),
   });
 
   /** A look that takes so long, so long after the last one. */
@@ -117,14 +117,14 @@ describe("a peer", () => {
 
   test("whose process is known to have ended is dead at once, seen before or not", () => {
     const watcher = new Watcher();
-    watcher.look(0, "1", { place: "here" });
+    watcher.look(0, "1", { process: "here" });
     expect(watcher.lives).toBe(true);
     watcher.gone.add("here");
-    watcher.look(1, "1", { place: "here" });
+    watcher.look(1, "1", { process: "here" });
     expect(watcher.lives).toBe(false);
     const another = new Watcher();
     another.gone.add("here");
-    another.look(0, "1", { place: "here" });
+    another.look(0, "1", { process: "here" });
     expect(another.lives).toBe(false);
     expect(another.peers.dead).toHaveLength(1);
   });
