@@ -13,7 +13,7 @@ import { Member, type MemberOptions } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
 import { moving } from "./cluster/refusals.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
-import { ACTORS_SWEEP_MS, PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "./limits.ts";
+import { ACTORS_BYTES_MAX, ACTORS_SWEEP_MS, PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { stepAll } from "./protocol/monitor.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
@@ -146,11 +146,15 @@ export class Shards {
     this.#options.event(was ? "shard_closed" : "shard_stopped", shard, why.detail);
   }
 
-  /** Actors that nobody calls leave memory. */
+  /** Actors that nobody calls leave memory. Shard by shard, so that no call waits for a look at all of them. */
   async #forgetting(): Promise<void> {
+    const { clock, breathe } = this.#options;
     while (!this.#ended) {
-      await this.#options.clock.sleep(ACTORS_SWEEP_MS);
-      for (const { actors } of this.#open.values()) actors.evict(this.#options.wall_ms());
+      await clock.sleep(ACTORS_SWEEP_MS);
+      for (const { actors } of this.#open.values()) {
+        actors.evict(clock.now_ms(), ACTORS_BYTES_MAX / this.#open.size);
+        await breathe();
+      }
     }
   }
 }
