@@ -54,12 +54,18 @@ export interface LeaseOptions {
   readonly compose: () => LeaseRecord;
 }
 
+/** `lost`: another node has declared this one dead. `unclear`: the store did not say. */
+export type Renewal = "renewed" | "unclear" | "lost";
+
 export class Lease {
   readonly #options: LeaseOptions;
   #etag = "";
   #validUntil_ms = Number.NEGATIVE_INFINITY;
   #ended = false;
-  #renewing: Promise<"renewed" | "unclear" | "lost"> | undefined;
+  /** On its way, or the last one. */
+  #renewing: Promise<Renewal> | undefined;
+  /** Composed when the one on its way has come to its end. */
+  #next: Promise<Renewal> | undefined;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -87,17 +93,16 @@ export class Lease {
     return this.#options.ttl_ms / LEASE_RENEWALS;
   }
 
-  /** @returns `lost` where another node has declared this one dead; `unclear` where the store did not say. */
-  renew(): Promise<"renewed" | "unclear" | "lost"> {
-    this.#renewing ??= this.#renew(2).finally(() => {
-      this.#renewing = undefined;
-    });
-    return this.#renewing;
+  /** Says what is so now. One at a time: who asks while another is on its way waits for that, and is then told anew. */
+  renew(): Promise<Renewal> {
+    this.#next ??= this.#renewNext();
+    return this.#next;
   }
 
   /** Others need not wait for the end of the lease. */
   async remove(): Promise<void> {
     this.invalidate();
+    await this.#next;
     await this.#renewing;
     await this.#options.store.delete(nodeKey(this.#options.session));
   }
@@ -107,7 +112,14 @@ export class Lease {
     this.#ended = true;
   }
 
-  async #renew(attempts: number): Promise<"renewed" | "unclear" | "lost"> {
+  async #renewNext(): Promise<Renewal> {
+    await this.#renewing;
+    this.#renewing = this.#renew(2);
+    this.#next = undefined;
+    return this.#renewing;
+  }
+
+  async #renew(attempts: number): Promise<Renewal> {
     const { store, clock, session, compose } = this.#options;
     const sent_ms = clock.now_ms();
     const put = await settledPut(store, nodeKey(session), encode(compose()), { ifMatch: this.#etag });

@@ -7,6 +7,7 @@ import type { Store } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { type Hooks, intercept, SILENT, unclear } from "../store/intercept.ts";
 import { TestClock } from "./clock.ts";
+import { quiet } from "./harness.ts";
 
 const TTL_MS = 10_000;
 const SESSION = "s1";
@@ -188,6 +189,31 @@ describe("a lease", () => {
     expect(both).toEqual(["renewed", "renewed"]);
     expect(puts).toBe(2);
     await lease.renew();
+    expect(puts).toBe(3);
+  });
+
+  test("says what was so when it was asked to, also where another renewal was on its way", async () => {
+    let puts = 0;
+    let arrive = (): void => {};
+    const { store, lease, record } = leased({
+      put: async (_key, next) => {
+        if (++puts === 2)
+          await new Promise<void>((go) => {
+            arrive = go;
+          });
+        return next();
+      },
+    });
+    await lease.acquire();
+    const first = lease.renew();
+    await quiet();
+    record.state = "draining";
+    const others = [lease.renew(), lease.renew()];
+    arrive();
+    expect(await first).toBe("renewed");
+    expect(await Promise.all(others)).toEqual(["renewed", "renewed"]);
+    expect((await stored(store))?.record.state).toBe("draining");
+    // Those who waited together were written together.
     expect(puts).toBe(3);
   });
 
