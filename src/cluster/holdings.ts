@@ -25,7 +25,7 @@ export interface HoldingsOptions extends Omit<LogOptions, "shard" | "onStepDown"
 export class Holdings {
   readonly #options: HoldingsOptions;
   readonly #mine = new Map<number, ShardLog>();
-  readonly #busy = new Map<number, Promise<unknown>>();
+  readonly #busy = new Map<number, Promise<undefined>>();
   readonly #failed = new Map<number, { readonly why: Refusal; readonly until_ms: number }>();
 
   constructor(options: HoldingsOptions) {
@@ -41,7 +41,7 @@ export class Holdings {
   }
 
   /** While the shard is being taken or handed over: resolves when that is done. */
-  busy(shard: number): Promise<unknown> | undefined {
+  busy(shard: number): Promise<undefined> | undefined {
     return this.#busy.get(shard);
   }
 
@@ -127,7 +127,10 @@ export class Holdings {
   async #exclusively(shard: number, work: () => Promise<Refusal | undefined>): Promise<Refusal | undefined> {
     for (let busy = this.#busy.get(shard); busy !== undefined; busy = this.#busy.get(shard)) await busy;
     const working = work().finally(() => this.#busy.delete(shard));
-    this.#busy.set(shard, working);
+    this.#busy.set(
+      shard,
+      working.then(() => undefined),
+    );
     return working;
   }
 }

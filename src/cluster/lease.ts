@@ -147,11 +147,22 @@ export class Lease {
  * Declares a node dead that has not renewed its lease: from here on it cannot. Then its lease may go.
  * @param etag the lease as it was seen unchanged for so long
  */
-export async function bury(store: Store, record: LeaseRecord, etag: string, nonce: string): Promise<void> {
-  const dead: LeaseRecord = { ...record, state: "dead", shards: {}, nonce };
-  const put = await settledPut(store, nodeKey(record.session), encode(dead), { ifMatch: etag });
-  if (put.outcome === "won") await store.delete(nodeKey(record.session));
+export async function bury(store: Store, session: string, etag: string, nonce: string): Promise<void> {
+  const key = nodeKey(session);
+  const put = await settledPut(store, key, encode({ ...TOMBSTONE, session, nonce }), { ifMatch: etag });
+  if (put.outcome === "won") await store.delete(key);
 }
+
+const TOMBSTONE: Omit<LeaseRecord, "session" | "nonce"> = {
+  v: 1,
+  state: "dead",
+  url: "",
+  authorities: [],
+  process: "",
+  ttl_ms: 0,
+  renewed_at: "",
+  shards: {},
+};
 
 function encode(record: LeaseRecord): Uint8Array<ArrayBuffer> {
   return utf8(JSON.stringify(record));

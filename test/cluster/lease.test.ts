@@ -49,7 +49,7 @@ async function stored(store: Store): Promise<{ record: LeaseRecord; etag: string
 
 async function declareDead(store: Store): Promise<void> {
   const seen = await stored(store);
-  if (seen !== undefined) await bury(store, seen.record, seen.etag, "another node's");
+  if (seen !== undefined) await bury(store, SESSION, seen.etag, "another node's");
 }
 
 describe("a lease", () => {
@@ -235,7 +235,7 @@ describe("burying", () => {
     const seen = await stored(store);
     if (seen === undefined) throw new Error("no lease");
     expect(await lease.renew()).toBe("renewed");
-    await bury(store, seen.record, seen.etag, "n");
+    await bury(store, SESSION, seen.etag, "n");
     expect((await stored(store))?.record.state).toBe("serving");
     expect(await lease.renew()).toBe("renewed");
   });
