@@ -236,6 +236,8 @@ export const MOVES_AT_ONCE = 4;
 export const SHARDS_OPENED_AT_ONCE = 16;
 /** After a shard could not be opened, it is left alone for so long. */
 export const SHARD_RETRY_MS = 1_000;
+/** Different complaints about one shard that are said once each while they last; of more, some are said again. */
+export const COMPLAINTS_KEPT = 64;
 
 /** A connection to another node of the cluster: nodes stand next to each other. */
 export const CONNECT_TIMEOUT_MS = 1_000;
