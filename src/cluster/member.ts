@@ -288,10 +288,6 @@ export class Member {
 
   #take(shard: number): Promise<Refusal | undefined> {
     if (this.#ended) return Promise.resolve(draining());
-    return this.#holdings.take(shard, async (owner) => {
-      if (this.#peers.alive(owner) !== undefined) return false;
-      const failed = await this.#watch.lookAt(owner);
-      return failed ?? this.#peers.alive(owner) === undefined;
-    });
+    return this.#holdings.take(shard, (owner) => this.#watch.isOver(owner));
   }
 }

@@ -18,6 +18,12 @@ interface Seen {
   dead: boolean;
 }
 
+/** One that is dead and whose lease is still there, in the version that was seen. */
+export interface DeadPeer {
+  readonly record: LeaseRecord;
+  readonly etag: string;
+}
+
 /** When a look at a lease began and ended, by this node's monotonic clock. */
 export interface Look {
   readonly asked_ms: number;
@@ -88,8 +94,7 @@ export class Peers {
     return this.#seen.get(session)?.confirmed === true;
   }
 
-  /** Those that are dead and whose leases are still there, with the version that was seen. */
-  get dead(): readonly { readonly record: LeaseRecord; readonly etag: string }[] {
+  get dead(): readonly DeadPeer[] {
     return [...this.#seen.values()].filter(({ dead }) => dead);
   }
 

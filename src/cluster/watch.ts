@@ -1,13 +1,16 @@
 /**
  * Looks at the leases of the other nodes: reads them often, lists them as often as they are renewed, and buries those
  * that have died, so that their holders cannot renew them any more.
+ *
+ * Nobody is deposed before he is buried. A claim that was on its way for long would else arrive when the owner has
+ * renewed its lease and answers from it again.
  */
-import { isRefusal, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Store } from "../store/contract.ts";
 import type { Clock } from "./clock.ts";
 import { NODE_PREFIX, nodeKey } from "./format.ts";
 import { bury, parseLease } from "./lease.ts";
-import type { Peers } from "./peers.ts";
+import type { DeadPeer, Peers } from "./peers.ts";
 
 export interface WatchOptions {
   readonly store: Store;
@@ -24,7 +27,7 @@ export interface WatchOptions {
 export class Watch {
   readonly #options: WatchOptions;
   readonly #peers: Peers;
-  readonly #burying = new Set<string>();
+  readonly #burying = new Map<string, Promise<boolean | Refusal>>();
   #meeting: Promise<Refusal | undefined> | undefined;
   #listed_ms = Number.NEGATIVE_INFINITY;
 
@@ -57,34 +60,58 @@ export class Watch {
       for (const key of keys) sessions.add(key.slice(NODE_PREFIX.length));
     }
     sessions.delete(session);
-    await Promise.all([...sessions].map((other) => this.lookAt(other)));
-    this.#buryDead();
+    await Promise.all([...sessions].map((other) => this.#lookAt(other)));
+    for (const dead of this.#peers.dead) void this.#bury(dead);
     return undefined;
   }
 
+  /**
+   * Whether the session's lease is over for good: it is gone, or was declared dead, if need be now by me.
+   * Refusal: `store_unavailable`.
+   */
+  async isOver(session: string): Promise<boolean | Refusal> {
+    if (this.#peers.alive(session) !== undefined) return false;
+    const found = await this.#lookAt(session);
+    if (isRefusal(found)) return found;
+    if (found === "gone") return true;
+    const seen = this.#peers.dead.find(({ record }) => record.session === session);
+    return seen !== undefined && this.#bury(seen);
+  }
+
   /** Refusal: `store_unavailable`; then nothing is known that was not known before. */
-  async lookAt(session: string): Promise<Refusal | undefined> {
+  async #lookAt(session: string): Promise<"gone" | "there" | Refusal> {
     const { store, clock } = this.#options;
     const asked_ms = clock.now_ms();
     const found = await store.get(nodeKey(session));
     if (isRefusal(found)) return found;
-    const record = found && parseLease(found.body);
-    if (found === undefined) this.#peers.gone(session);
+    if (found === undefined) {
+      this.#peers.gone(session);
+      return "gone";
+    }
+    const record = parseLease(found.body);
     // A lease of another version is nobody's death.
-    else if (record !== undefined)
-      this.#peers.saw(record, found.etag, { asked_ms, answered_ms: clock.now_ms() });
-    return undefined;
+    if (record !== undefined) this.#peers.saw(record, found.etag, { asked_ms, answered_ms: clock.now_ms() });
+    return "there";
   }
 
-  #buryDead(): void {
+  /** @returns whether nobody can renew the lease any more: `false` where it has changed since it was seen. */
+  #bury(seen: DeadPeer): Promise<boolean | Refusal> {
+    const { session } = seen.record;
+    const known = this.#burying.get(session);
+    if (known !== undefined) return known;
+    const burying = this.#declare(seen).finally(() => this.#burying.delete(session));
+    this.#burying.set(session, burying);
+    return burying;
+  }
+
+  async #declare({ record, etag }: DeadPeer): Promise<boolean | Refusal> {
     const { store, nonce } = this.#options;
-    for (const { record, etag } of this.#peers.dead) {
-      const { session } = record;
-      if (this.#burying.has(session)) continue;
-      this.#burying.add(session);
-      const done =
-        record.state === "dead" ? store.delete(nodeKey(session)) : bury(store, record, etag, nonce());
-      void done.finally(() => this.#burying.delete(session));
-    }
+    const { session, state } = record;
+    const outcome = state === "dead" ? "won" : (await bury(store, record, etag, nonce())).outcome;
+    if (outcome === "unknown")
+      return refuse("store_unavailable", `the store did not say whether ${session} was declared dead`);
+    // What is dead needs no lease. Should it stay, the next look finds it.
+    if (outcome === "won") void store.delete(nodeKey(session));
+    return outcome === "won";
   }
 }

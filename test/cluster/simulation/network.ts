@@ -11,6 +11,9 @@ const SILENT: Refusal = refuse("store_unavailable", "the store does not answer")
 const UNCLEAR: PutOutcome = { outcome: "unknown", reason: "no answer" };
 const CONFLICT: PutOutcome = { outcome: "conflict" };
 
+/** No answer comes later than after so many TTLs. */
+const SLOWEST_TTL = 3;
+
 /** A request and what its sender may hear of it. */
 interface Request<T> {
   readonly key: string;
@@ -175,7 +178,10 @@ export class Network {
     const later_ms = profile.ttl_ms * random.exponential(1.5);
     if (writes) misled(process, key);
     if (fault === "slow") {
-      scheduler.after(later_ms, () => hear(this.#latency_ms(), apply()));
+      // Whoever asks gives up at last.
+      scheduler.after(Math.min(later_ms, SLOWEST_TTL * profile.ttl_ms), () =>
+        hear(this.#latency_ms(), apply()),
+      );
     } else if (!writes || fault === "lost") {
       hear(this.#timeout_ms(), unclear);
     } else if (fault === "failed") {
