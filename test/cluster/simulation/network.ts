@@ -6,6 +6,7 @@ import type { Process } from "./process.ts";
 import type { Profile, RequestFault } from "./profile.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
+import type { Counted } from "./tally.ts";
 
 const SILENT: Refusal = refuse("store_unavailable", "the store does not answer");
 const UNCLEAR: PutOutcome = { outcome: "unknown", reason: "no answer" };
@@ -31,7 +32,7 @@ export interface NetworkOptions {
   readonly profile: Profile;
   readonly scheduler: Scheduler;
   readonly bucket: Bucket;
-  readonly count: (what: string) => void;
+  readonly count: (what: Counted) => void;
   /** The process was told less than the truth about this key. */
   readonly misled: (process: Process, key: string) => void;
 }
