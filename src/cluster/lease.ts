@@ -12,7 +12,7 @@ import { fromUtf8, utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { LEASE_RENEWALS, LEASE_VALID_SHARE } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
-import { settledPut } from "../store/settle.ts";
+import { type Settled, settledPut } from "../store/settle.ts";
 import type { Clock } from "./clock.ts";
 import { nodeKey } from "./format.ts";
 
@@ -144,13 +144,11 @@ export class Lease {
 }
 
 /**
- * Declares a node dead that has not renewed its lease: from here on it cannot. Then its lease may go.
+ * Declares a node dead that has not renewed its lease: once that is won, it never can.
  * @param etag the lease as it was seen unchanged for so long
  */
-export async function bury(store: Store, session: string, etag: string, nonce: string): Promise<void> {
-  const key = nodeKey(session);
-  const put = await settledPut(store, key, encode({ ...TOMBSTONE, session, nonce }), { ifMatch: etag });
-  if (put.outcome === "won") await store.delete(key);
+export function bury(store: Store, session: string, etag: string, nonce: string): Promise<Settled> {
+  return settledPut(store, nodeKey(session), encode({ ...TOMBSTONE, session, nonce }), { ifMatch: etag });
 }
 
 const TOMBSTONE: Omit<LeaseRecord, "session" | "nonce"> = {
