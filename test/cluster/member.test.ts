@@ -1,6 +1,6 @@
 /** One node among others: who takes which shard and when, what a death and a drain cost, where calls belong. */
 import { describe, expect, test } from "vitest";
-import { utf8 } from "../../src/bytes.ts";
+import { encodeDocument } from "../../src/checked.ts";
 import { nodeKey } from "../../src/cluster/format.ts";
 import { isRefusal } from "../../src/errors.ts";
 import { PLACE_PATIENCE_MS, SHARD_RETRY_MS } from "../../src/limits.ts";
@@ -134,7 +134,9 @@ describe("a node", () => {
       put: async (key, next) => {
         if (key !== nodeKey("newer")) return next();
         await cluster.store.delete(key);
-        return cluster.store.put(key, utf8(`{"v":2,"round":${++rounds}}`), { ifNoneMatch: "*" });
+        return cluster.store.put(key, encodeDocument("postern-node/2", { round: ++rounds }), {
+          ifNoneMatch: "*",
+        });
       },
     };
     await cluster.pass(TTL_MS / 2);
