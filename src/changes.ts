@@ -28,7 +28,7 @@ export interface Changes {
 
 /** @returns `undefined` where it is not what this version writes. */
 export function parseChanges(body: Uint8Array): Changes | undefined {
-  const read = decodeDocument(FORMAT, body) as Partial<Changes> | undefined;
+  const read: Partial<Changes> | undefined = decodeDocument(FORMAT, body);
   const { count, recent, nonce } = read ?? {};
   if (!Number.isSafeInteger(count) || typeof nonce !== "string") return undefined;
   if (!Array.isArray(recent) || recent.length > CHANGES_KEPT_MAX) return undefined;

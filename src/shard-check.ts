@@ -89,7 +89,7 @@ class ShardCheck {
     if (isRefusal(logs)) return logs;
     const parts = await this.#store.list(checkpointsPrefix(this.#shard));
     if (isRefusal(parts)) return parts;
-    const keys = [...logs, ...parts].toSorted();
+    const keys = [ownKey(this.#shard), ...[...logs, ...parts].toSorted()];
     const refused = await forEachObject(this.#store, keys, progress, (key, body) => this.#object(key, body));
     if (refused !== undefined) return refused;
 
@@ -136,6 +136,8 @@ class ShardCheck {
   }
 
   #object(key: string, body: Uint8Array): void {
+    // Read before all others: it says what must be there.
+    if (key === ownKey(this.#shard)) return;
     if (key.startsWith(logPrefix(this.#shard))) {
       this.#slot(key, decodeSlot(body));
       return;

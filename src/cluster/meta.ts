@@ -41,7 +41,7 @@ export async function readMeta(store: Store): Promise<ClusterMeta | undefined | 
 }
 
 export function parseMeta(body: Uint8Array): ClusterMeta | undefined {
-  const meta = decodeDocument(FORMAT, body) as Partial<ClusterMeta> | undefined;
+  const meta: Partial<ClusterMeta> | undefined = decodeDocument(FORMAT, body);
   const { shards = 0 } = meta ?? {};
   return Number.isInteger(shards) && shards > 0 ? (meta as ClusterMeta) : undefined;
 }

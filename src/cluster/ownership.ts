@@ -73,7 +73,7 @@ export async function readOwnership(store: Store, shard: number): Promise<Owned 
 }
 
 export function parseOwnership(body: Uint8Array): Ownership | undefined {
-  const ownership = decodeDocument(FORMAT, body) as Partial<Ownership> | undefined;
+  const ownership: Partial<Ownership> | undefined = decodeDocument(FORMAT, body);
   return Number.isSafeInteger(ownership?.epoch) ? (ownership as Ownership) : undefined;
 }
 
