@@ -193,7 +193,6 @@ export class Member {
       ([shard, { epoch, seq, checkpointed }]) => [String(shard), [epoch, seq, checkpointed]] as const,
     );
     return {
-      v: 1,
       session,
       state: this.#draining ? "draining" : "serving",
       url,
