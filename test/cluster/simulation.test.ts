@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { newTally, Simulation } from "./simulation.ts";
+import { Simulation, type Tally } from "./simulation/simulation.ts";
 
 const SEEDS = 1500;
 
 test(`${SEEDS} seeds of crashes, zombies, lost and late answers: what was acknowledged stays, once and in order`, async () => {
-  const tally = newTally();
+  const tally: Tally = {};
   for (let seed = 1; seed <= SEEDS; seed++) {
     try {
       await new Simulation(seed, tally).run();

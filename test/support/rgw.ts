@@ -33,7 +33,7 @@ export interface Rgw {
 
 /** `describe`, or a skipped one with a line on why. */
 export function describeOnRgw(name: string, tests: () => void): void {
-  const installed = isInstalled();
+  const installed = isRgwInstalled();
   if (!installed)
     console.warn(
       `LEFT OUT: ${name}: Ceph's RGW is not installed. \`apt-get install --no-install-recommends radosgw ceph-mon ` +
@@ -43,7 +43,7 @@ export function describeOnRgw(name: string, tests: () => void): void {
   suite(name, tests);
 }
 
-function isInstalled(): boolean {
+export function isRgwInstalled(): boolean {
   try {
     for (const tool of ["radosgw", "ceph-mon", "ceph-osd"])
       execFileSync("sh", ["-c", `command -v ${tool}`], { stdio: "ignore" });

@@ -121,14 +121,14 @@ export class Network {
       const isLost = !this.isCalm && random.chance(profile.requestFaultRate / 2);
       if (isLost) count("forward lost");
       hear(2 * profile.ttl_ms, "unclear");
+      const ask = async (): Promise<void> => {
+        const outcome = await serve();
+        const isCut = this.#cutFromEachOther.has(`${from.node} ${to.node}`);
+        if (!isLost && !isCut) hear(this.#latency_ms(), outcome);
+      };
       scheduler.after(this.#latency_ms(), () => {
         if (isLost && random.chance(0.5)) return;
-        to.wake(() => {
-          void serve().then((outcome) => {
-            if (isLost || this.#cutFromEachOther.has(`${from.node} ${to.node}`)) return;
-            hear(this.#latency_ms(), outcome);
-          });
-        });
+        to.wake(() => void ask());
       });
     });
   }
