@@ -15,6 +15,11 @@ export function notLeader(shard: number, owner: LivingOwner | undefined): Refusa
   return refusal.with({ leader: { session: lease.session, url: lease.url, epoch } });
 }
 
+/** To whoever has passed a call on and is no node that lives, as far as is known here. */
+export function unknownNode(): Refusal {
+  return refuse("not_leader", "the node that has passed the call on is not known here");
+}
+
 /** A moment later somebody leads it. */
 export function moving(shard: number): Refusal {
   return refuse("draining", `shard ${shard} is moving to another node`, { retry_after_ms: 1000 });

@@ -22,6 +22,10 @@ class Model {
     this.remembered.set(key, until_s);
     return "fresh";
   }
+
+  release(key: string): void {
+    this.remembered.delete(key);
+  }
 }
 
 /** Steps of a clock: mostly forward, at times backward. */
@@ -34,7 +38,12 @@ const anyKey = fc.integer({ min: 0, max: 12 }).map(String);
 
 describe("whatever the clock does", () => {
   test("the window is its model", () => {
-    const anyCall = fc.record({ key: anyKey, step_s: anyStep_s, life_s: fc.integer({ min: 0, max: 15 }) });
+    const anyCall = fc.record({
+      key: anyKey,
+      step_s: anyStep_s,
+      life_s: fc.integer({ min: 0, max: 15 }),
+      isReleased: fc.boolean(),
+    });
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 8 }),
@@ -43,10 +52,16 @@ describe("whatever the clock does", () => {
           const window = new ReplayWindow(entriesMax);
           const model = new Model(entriesMax);
           let now_s = 1000;
-          for (const { key, step_s, life_s } of calls) {
+          for (const { key, step_s, life_s, isReleased } of calls) {
             now_s += step_s;
             const until_s = Math.floor(now_s) + life_s;
-            expect(window.remember(key, until_s, now_s)).toBe(model.remember(key, until_s, now_s));
+            const taken = model.remember(key, until_s, now_s);
+            expect(window.remember(key, until_s, now_s)).toBe(taken);
+            // Whoever has taken it may give it back.
+            if (isReleased && taken === "fresh") {
+              window.release(key, until_s);
+              model.release(key);
+            }
             expect(window.size).toBe(model.remembered.size);
             expect(window.has(key)).toBe(model.remembered.has(key));
           }
