@@ -147,7 +147,8 @@ export class Shards {
 
   #closed(shard: number, why: Refusal): void {
     const was = this.#open.delete(shard);
-    this.#options.event(was ? "shard_closed" : "shard_stopped", shard, why.detail);
+    const hasFailed = !was || why.facts.damaged !== undefined;
+    this.#options.event(hasFailed ? "shard_stopped" : "shard_closed", shard, why.detail);
   }
 
   /** Actors that nobody calls leave memory. */

@@ -30,6 +30,7 @@ import {
   splitBySize,
 } from "./pages.ts";
 import type { Capture } from "./records.ts";
+import { damaged, used } from "./refusals.ts";
 
 /** A checkpoint in the store that nothing names yet. */
 export interface WrittenCheckpoint {
@@ -57,9 +58,11 @@ export class Checkpoints {
    * @returns its common lines, and the epoch that wrote it
    */
   async open(checkpoint: Checkpoint): Promise<{ common: readonly string[]; epoch: number } | Refusal> {
-    const found = await this.#read(manifestKey(this.#shard, checkpoint.id));
+    const key = manifestKey(this.#shard, checkpoint.id);
+    const found = await this.#read(key);
     if (isRefusal(found)) return found;
-    const manifest = JSON.parse(found.lines[0] ?? "") as Manifest;
+    const manifest = used("object", key, () => JSON.parse(found.lines[0] ?? "") as Manifest);
+    if (isRefusal(manifest)) return manifest;
     this.#current = { checkpoint, manifest };
     const common = await this.#parts(checkpoint.id, "common", manifest.common);
     return isRefusal(common) ? common : { common, epoch: found.header.epoch };
@@ -150,7 +153,8 @@ export class Checkpoints {
     const records = recordsOn(lines);
     for (const key of records.keys()) if (pageOf(key, count) !== number) records.delete(key);
     for (const key of changed) {
-      const after = capture.lines(key, records.get(key) ?? []);
+      const after = used("record", key, () => capture.lines(key, records.get(key) ?? []));
+      if (isRefusal(after)) return after;
       if (after.length === 0) records.delete(key);
       else records.set(key, [...after]);
     }
@@ -199,11 +203,9 @@ export class Checkpoints {
   async #read(key: string): Promise<LogObject | Refusal> {
     const found = await this.#store.get(key);
     if (isRefusal(found)) return found;
-    if (found === undefined) return refuse("store_unavailable", `the object ${key} is missing`);
+    if (found === undefined) return damaged("object", key, "is missing");
     const decoded = decodeObject(found.body);
-    return typeof decoded === "string"
-      ? refuse("store_unavailable", `the object ${key} ${decoded}`)
-      : decoded;
+    return typeof decoded === "string" ? damaged("object", key, decoded) : decoded;
   }
 }
 

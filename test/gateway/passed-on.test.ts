@@ -3,27 +3,13 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Actors } from "../../src/actor/actors.ts";
 import { HOPS_HEADER, REMAINING_HEADER } from "../../src/cluster/forward.ts";
-import { openLog } from "../../src/cluster/log.ts";
-import { readOwnership } from "../../src/cluster/ownership.ts";
-import { shardOf } from "../../src/cluster/pages.ts";
 import type { Problem } from "../../src/errors.ts";
-import { SHARDS_DEFAULT } from "../../src/limits.ts";
 import { type SignedRequest, signCall } from "../../src/sdk/client.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
-import { TestClock } from "../cluster/clock.ts";
-import {
-  call,
-  codeOf,
-  freshAccount,
-  must,
-  party,
-  signed,
-  startGate,
-  type TestGate,
-} from "../support/gate.ts";
+import { call, codeOf, freshAccount, party, signed, startGate, type TestGate } from "../support/gate.ts";
 import { exchange, wire } from "../support/raw.ts";
+import { takenShard } from "../support/taken-shard.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "postern-passed-on-"));
 let gate: TestGate;
@@ -42,20 +28,7 @@ async function passOn(request: SignedRequest): Promise<string> {
 /** Somebody without a lease takes the actor's shard, so that the node's next entry is lost. */
 async function depose(actor: string): Promise<void> {
   const store = sqliteStore(directory);
-  const shard = shardOf(`demo/${actor}`, SHARDS_DEFAULT);
-  let nonces = 0;
-  const options = {
-    store,
-    shard,
-    session: "thief",
-    clock: new TestClock(),
-    nonce: () => `thief-${++nonces}`,
-    breathe: async () => {},
-    window: 1,
-    leaseIsValid: () => true,
-    onStepDown: () => {},
-  };
-  must(await openLog(options, must(await readOwnership(store, shard)), new Actors()));
+  await takenShard(store, actor);
   await store.close();
 }
 
