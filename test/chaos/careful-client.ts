@@ -15,7 +15,7 @@ import { type Attempt, definite, type Ending, type History, type Intent } from "
 import type { Slot } from "./slot.ts";
 
 /** A node that answers nothing in this time is paused, cut off or dead; some callers wait longer than others. */
-const PATIENCE_MS = [500, 3_000] as const;
+const PATIENCE_MS = [300, 1_500] as const;
 const OPEN_INTENTS_MAX = 2;
 /** Before the same call is sent again. */
 const RETRY_PAUSE_MS = [10, 150] as const;

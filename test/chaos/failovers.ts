@@ -1,6 +1,6 @@
 /**
  * How long callers waited for a successor: from the moment in which a leader fell silent to the first answer of an actor
- * that it had led and that was in use.
+ * that it had led and that somebody asked for.
  *
  * Neighbours on one machine see at once that a killed process is gone; of one that is only silent, as of a machine that
  * has vanished, they must wait out the lease. So the two are told apart.
@@ -18,8 +18,8 @@ export interface Silence {
   readonly shards: ReadonlySet<number>;
 }
 
-/** An actor is in use where a call of it was under way or had ended so shortly before. */
-const IN_USE_MS = 1000;
+/** An actor counts where a call of it was under way at that moment, or began so shortly after it. */
+const ASKED_WITHIN_MS = 1000;
 
 /** @returns ms, for each silence and each actor that it met; in no order */
 export function failoversOf(
@@ -41,17 +41,11 @@ export function failoversOf(
   return found;
 }
 
-/** When a call that was sent after this moment was first answered, of an actor that was in use. */
+/** When a call that was sent after this moment was first answered; `undefined` where nobody asked. */
 function firstAnswer(intents: readonly Intent[], at: number): number | undefined {
-  const wasInUse = intents.some(({ attempts }) => attempts.some((attempt) => isAround(attempt, at)));
-  if (!wasInUse) return undefined;
-  const answers = intents
-    .map(definite)
-    .filter((answer) => answer !== undefined && answer.sent_at > at)
-    .map((answer) => answer?.ended_at ?? Infinity);
-  return answers.length === 0 ? undefined : Math.min(...answers);
-}
-
-function isAround({ sent_at, ended_at }: Attempt, at: number): boolean {
-  return sent_at <= at && ended_at > at - IN_USE_MS;
+  const isAsked = ({ sent_at, ended_at }: Attempt): boolean =>
+    sent_at < at + ASKED_WITHIN_MS && ended_at > at;
+  if (!intents.some(({ attempts }) => attempts.some(isAsked))) return undefined;
+  const answers = intents.flatMap((intent) => definite(intent) ?? []).filter(({ sent_at }) => sent_at > at);
+  return answers.length === 0 ? undefined : Math.min(...answers.map(({ ended_at }) => ended_at));
 }
