@@ -68,6 +68,8 @@ export interface RefusalFacts {
   readonly path?: string;
   /** Beside `not_leader`, between nodes only: who leads. */
   readonly leader?: { readonly session: string; readonly url: string; readonly epoch: number };
+  /** Beside `store_unavailable`: what is missing in the store or damaged, an object's key or a record's. */
+  readonly damaged?: string;
   /** Where an expression cannot be read: the expression on one line, and the column in it, counted from 1. */
   readonly position?: { readonly text: string; readonly column: number };
   /** A shortest sequence of messages that shows what is violated; the last one is the violation. */

@@ -38,8 +38,11 @@ export interface GatewayOptions extends EnvelopeOptions {
     incoming: Incoming,
     deadline_ms: number,
   ) => Promise<Answer | Response | Refusal>;
-  /** Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease. */
-  readonly meetPeers: (host: string) => Promise<void>;
+  /**
+   * Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease.
+   * Refusal: `not_leader`, where no node of that host is known; such a node may be taken for dead and not know it.
+   */
+  readonly meetPeer: (host: string) => Promise<Refusal | undefined>;
   readonly protocols: ProtocolCache;
   readonly scheme: SignatureScheme;
   readonly replays: ReplayWindow;
@@ -92,7 +95,10 @@ async function pass(
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
-  if (passedOn.hops > 0) await gate.meetPeers(URL.parse(request.url)?.host ?? "");
+  if (passedOn.hops > 0) {
+    const stranger = await gate.meetPeer(URL.parse(request.url)?.host ?? "");
+    if (stranger !== undefined) return stranger;
+  }
   const envelope = openEnvelope(gate, request);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
@@ -138,7 +144,11 @@ async function passBody(
   const call = composeCall(gate, envelope, grant, message, body, digest, now_ms);
   if (isRefusal(call)) return call;
 
-  return gate.call(call, { request, body, hops, admit: admitOnce(gate, envelope) }, deadline_ms);
+  const nonce = new Nonce(gate, envelope);
+  const outcome = await gate.call(call, { request, body, hops, admit: () => nonce.take() }, deadline_ms);
+  // It had no effect. The node that has passed it on may send it here again.
+  if (isRefusal(outcome) && outcome.code === "not_leader") nonce.giveBack();
+  return outcome;
 }
 
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
@@ -162,20 +172,36 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroo
 }
 
 /**
- * Takes the request's nonce, where its call is done: every copy of a request reaches the leader of its actor's shard.
- * A request whose shard moves meanwhile may be tried here again; it is still the same one.
+ * The request's nonce. It is taken where the call is done: every copy of a request reaches the leader of its actor's
+ * shard. A request whose shard moves meanwhile may be tried here again; it is still the same one.
  */
-function admitOnce(gate: GatewayOptions, { signature }: Envelope): () => Refusal | undefined {
-  let admitted = false;
-  return () => {
-    if (admitted) return undefined;
-    const now_s = gate.now_ms() / 1000;
-    const taken = gate.replays.remember(nonceKey(signature), rememberUntil(signature), now_s);
+class Nonce {
+  readonly #gate: Pick<GatewayOptions, "replays" | "now_ms">;
+  readonly #key: string;
+  readonly #until_s: number;
+  #taken = false;
+
+  constructor(gate: Pick<GatewayOptions, "replays" | "now_ms">, { signature }: Envelope) {
+    this.#gate = gate;
+    this.#key = nonceKey(signature);
+    this.#until_s = rememberUntil(signature);
+  }
+
+  /** Refusals: `replayed`, `overloaded`. */
+  take(): Refusal | undefined {
+    if (this.#taken) return undefined;
+    const { replays, now_ms } = this.#gate;
+    const taken = replays.remember(this.#key, this.#until_s, now_ms() / 1000);
     if (taken === "replayed") return replayed();
     if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
-    admitted = true;
+    this.#taken = true;
     return undefined;
-  };
+  }
+
+  giveBack(): void {
+    if (this.#taken) this.#gate.replays.release(this.#key, this.#until_s);
+    this.#taken = false;
+  }
 }
 
 function authorizeCall({ target, tenant, signature }: Envelope, token: VerifiedMacaroon, now_ms: number) {

@@ -169,7 +169,8 @@ export class Shards {
   }
 
   #closed(shard: number, why: Refusal): void {
-    if (this.#open.delete(shard)) this.#options.event("shard_closed", shard, why.detail);
+    const wasOpen = this.#open.delete(shard);
+    if (wasOpen && why.facts.damaged === undefined) this.#options.event("shard_closed", shard, why.detail);
     else this.#sayOnce("shard_stopped", shard, why);
   }
 

@@ -148,7 +148,9 @@ export class Lease {
  * @param etag the lease as it was seen unchanged for so long
  */
 export function bury(store: Store, session: string, etag: string, nonce: string): Promise<Settled> {
-  return settledPut(store, nodeKey(session), encodeLease({ ...TOMBSTONE, session, nonce }), { ifMatch: etag });
+  return settledPut(store, nodeKey(session), encodeLease({ ...TOMBSTONE, session, nonce }), {
+    ifMatch: etag,
+  });
 }
 
 const TOMBSTONE: Omit<LeaseRecord, "session" | "nonce"> = {

@@ -9,7 +9,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
 import { logPrefix, ownKey } from "./format.ts";
-import { deposed } from "./refusals.ts";
+import { damaged, deposed } from "./refusals.ts";
 
 const FORMAT = "postern-own/1";
 
@@ -68,7 +68,7 @@ export async function readOwnership(store: Store, shard: number): Promise<Owned 
   const found = await store.get(ownKey(shard));
   if (found === undefined || isRefusal(found)) return found;
   const ownership = parseOwnership(found.body);
-  if (ownership === undefined) return refuse("store_unavailable", `the object ${ownKey(shard)} is damaged`);
+  if (ownership === undefined) return damaged("object", ownKey(shard), "is damaged");
   return { ownership, etag: found.etag };
 }
 
@@ -91,7 +91,7 @@ async function refuseLost(store: Store, shard: number): Promise<Refusal | undefi
   // Another node may have begun the shard just now. Then the record is there.
   const again = await readOwnership(store, shard);
   if (again !== undefined) return isRefusal(again) ? again : deposed(shard);
-  return refuse("store_unavailable", `the object ${ownKey(shard)} is missing`);
+  return damaged("object", ownKey(shard), "is missing");
 }
 
 async function write(
