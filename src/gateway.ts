@@ -16,7 +16,7 @@ import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { parseJson } from "./json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
-import { monitorId } from "./protocol/monitor.ts";
+import { monitorId, tokenDigest } from "./protocol/monitor.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
 import { readBody } from "./request/body.ts";
@@ -224,6 +224,7 @@ function composeCall(
     message: target.message,
     args: args.value,
     signer: signature.keyid,
+    token: { root: grant.root, digest: tokenDigest(grant.tail) },
     now_ms,
     seed: toHex(gate.random(16)),
     behaviour: actor.behaviour,

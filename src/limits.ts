@@ -119,8 +119,11 @@ export const SCHEMA_WORK_MAX = 1_000_000;
 
 /** State of one actor, as JSON text: it is written to the log at each change. */
 export const STATE_BYTES_MAX = 1024 * 1024;
-/** Monitors that left their start, for one actor: anyone may attenuate a new one into being. */
-export const MONITORS_PER_ACTOR_MAX = 4096;
+/** Monitors of one actor that left their start, for the descendants of one root token: anyone may attenuate a new one
+ * into being. A backend that narrows its token for each of its users has a thousand of them under way. */
+export const MONITORS_PER_ROOT_MAX = 1024;
+/** The same for all roots together: 6 MB of the actor's record, which is less than a part of a checkpoint. */
+export const MONITORS_PER_ACTOR_MAX = 65_536;
 /** How long the reply to an idempotency key is kept: clients retry for seconds, operators for minutes. */
 export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
 /** Kept replies of one actor: 10 minutes of 400 calls/s. Full means refused, never forgotten. */

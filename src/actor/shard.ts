@@ -11,12 +11,13 @@ import type { ReadRecord } from "../cluster/records.ts";
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
-import { IDEMPOTENCY_RETENTION_MS, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
+import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
-import { type Actor, isOver } from "./actor.ts";
+import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
 import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
+import { crowded } from "./monitors.ts";
 
 /** What a turn leaves: its reply, and the new state as JSON text where it changed. */
 type TurnResult = Pick<HandlerResult, "reply" | "state">;
@@ -32,6 +33,8 @@ export interface Call {
   readonly message: string;
   readonly args: Json;
   readonly signer: string;
+  /** Public names of the token: of its root, which bounds its monitors, and of itself. */
+  readonly token: { readonly root: string; readonly digest: string };
   readonly now_ms: number;
   readonly seed: string;
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
@@ -106,7 +109,7 @@ export class Shard {
 
     const effect = this.#turn(actor, call);
     if (isRefusal(effect)) return this.#after(effect);
-    const entry: Entry = { v: 2, actor: address, ...effect.entry };
+    const entry: Entry = { v: 3, actor: address, ...effect.entry };
     const text = encodeEntry(entry, actor.state, effect.state);
     this.#actors.change(entry, effect.state);
     const failed = await this.#log.append(text);
@@ -122,18 +125,19 @@ export class Shard {
   #turn(actor: Actor, call: Call): Effect | Refusal {
     const full = fullLedger(actor, call);
     if (full !== undefined) return full;
-    const expression = actor.behaviour?.[0] ?? call.behaviour;
+    const expression = actor.behaviour?.expression ?? call.behaviour;
     const automaton = this.#protocols.compile(expression);
     if (isRefusal(automaton)) return automaton;
 
-    const states = statesOf(actor);
+    const { root, digest } = call.token;
+    const states = statesOf(actor, root);
     const all = [{ id: BEHAVIOUR, automaton }, ...call.monitors];
     const steps = this.#protocols.step(all, states, call.message, call.messages);
     if (isRefusal(steps)) return steps;
     const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
     const monitors = monitorRecords(steps, call.monitors);
-    if (crowded(actor, monitors, call.now_ms))
-      return refuse("quota_exceeded", `the actor has ${MONITORS_PER_ACTOR_MAX} protocols in progress`);
+    const crowd = crowded(actor.monitors, root, monitors, call.now_ms);
+    if (crowd !== undefined) return crowd;
 
     const { message, args, now_ms, seed, signer, idempotency, nonce } = call;
     const turn = call.run({ state: actor.state, message, args, now_ms, seed, actor: call.actor });
@@ -152,6 +156,7 @@ export class Shard {
         at: now_ms,
         seed,
         signer,
+        token: [root, digest],
         behaviour: [expression, behaviour],
         monitors,
         reply: turn.reply,
@@ -184,8 +189,8 @@ function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | unde
   });
 }
 
-function statesOf(actor: Actor): MonitorStates {
-  return (id) => (id === BEHAVIOUR ? (actor.behaviour?.[1] ?? 0) : (actor.monitors.get(id)?.state ?? 0));
+function statesOf({ behaviour, monitors }: Actor, root: string): MonitorStates {
+  return (id) => (id === BEHAVIOUR ? (behaviour?.state ?? 0) : (monitors.get(root, id)?.state ?? 0));
 }
 
 /** The caveat monitors that moved: one that stays where it is needs no record. */
@@ -197,12 +202,4 @@ function monitorRecords(
   return steps
     .filter(({ id, from, to }) => id !== BEHAVIOUR && from !== to)
     .map(({ id, to }) => [id, to, until.get(id) ?? null]);
-}
-
-/** Anyone may attenuate new monitors into being, so their number is bounded, the expired ones not counted. */
-function crowded(actor: Actor, records: readonly MonitorRecord[], now_ms: number): boolean {
-  const added = records.filter(([id]) => !actor.monitors.has(id)).length;
-  if (added === 0 || actor.monitors.size + added <= MONITORS_PER_ACTOR_MAX) return false;
-  const left = [...actor.monitors.values()].filter(({ until_ms }) => !isOver(until_ms, now_ms)).length;
-  return left + added > MONITORS_PER_ACTOR_MAX;
 }

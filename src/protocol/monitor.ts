@@ -29,11 +29,24 @@ export interface Step {
 export type MonitorStates = (id: string) => number;
 
 const ID_TAG = utf8("postern/monitor/v1");
+const TOKEN_TAG = utf8("postern/token/v1");
 const ID_BYTES = 16;
 
 /** @param chainSignature the macaroon's signature just after the caveat was added. */
 export function monitorId(chainSignature: Uint8Array): string {
-  return toHex(sha256(concat(ID_TAG, chainSignature)).subarray(0, ID_BYTES));
+  return idOf(ID_TAG, chainSignature);
+}
+
+/**
+ * What names a token where it is told which one moved a monitor. No monitor's id, and like it no secret.
+ * @param chainSignature the macaroon's last one
+ */
+export function tokenDigest(chainSignature: Uint8Array): string {
+  return idOf(TOKEN_TAG, chainSignature);
+}
+
+function idOf(tag: Uint8Array, chainSignature: Uint8Array): string {
+  return toHex(sha256(concat(tag, chainSignature)).subarray(0, ID_BYTES));
 }
 
 /**

@@ -79,6 +79,7 @@ export function callOf(operation: Operation, attempt: string, now_ms: number, pa
     message,
     args: {},
     signer: "somebody",
+    token: { root: "root", digest: "token" },
     now_ms,
     seed: attempt,
     behaviour: BEHAVIOUR,
