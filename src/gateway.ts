@@ -8,6 +8,7 @@
  */
 import { Hono } from "hono";
 import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
+import { answerHere, isForAnyNode } from "./anywhere.ts";
 import { authorize, type Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
@@ -140,7 +141,9 @@ async function passBody(
 
   if (gate.monotonic_ms() > deadline_ms)
     return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
-  return gate.call(call, { request, body, hops, admit: admitOnce(gate, envelope) }, deadline_ms);
+  const admit = admitOnce(gate, envelope);
+  if (isForAnyNode(call, message.actor.stateless, gate.protocols)) return answerHere(call, admit);
+  return gate.call(call, { request, body, hops, admit }, deadline_ms);
 }
 
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */

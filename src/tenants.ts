@@ -24,6 +24,8 @@ export interface MessageType {
 
 export interface ActorType {
   readonly messages: ReadonlyMap<string, MessageType>;
+  /** It has no state, and may return none. */
+  readonly stateless: boolean;
   readonly protocol: string;
   readonly behaviour: string;
   readonly run: (turn: Turn) => TurnResult | Refusal;
@@ -154,7 +156,8 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
   const { protocol, behaviour } = policy;
-  return { messages, protocol, behaviour, run: (turn) => runTurn(module, turn) };
+  const stateless = policy.state === "none";
+  return { messages, stateless, protocol, behaviour, run: (turn) => runTurn(module, turn) };
 }
 
 function compileMessage({ args, result, reads }: MessagePolicy): MessageType {

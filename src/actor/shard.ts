@@ -4,8 +4,12 @@
  * Once its actor is in memory, a call looks at the kept replies, steps all monitors, runs the handler's turn, and
  * becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already sees the new
  * state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
- * only looked (a kept reply, a refusal that depends on state) waits for what it saw to be durable, and for this node
- * to be sure that no other one leads.
+ * only looked (a kept reply, a refusal that depends on state, a read that moved no monitor) waits for what it saw to be
+ * durable, and for this node to be sure that no other one leads.
+ *
+ * A read that moved nothing has no entry, so nothing of it is kept. Its idempotency key is free again: sent again, it
+ * is answered anew, with what is true then. Its nonce is remembered by this node while it lives: who has captured
+ * the request may read once more from the node that leads next, within the request's 60 s.
  */
 import type { ReadRecord } from "../cluster/records.ts";
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
@@ -109,6 +113,7 @@ export class Shard {
 
     const effect = this.#turn(actor, call);
     if (isRefusal(effect)) return this.#after(effect);
+    if (effect.looked) return this.#after({ reply: effect.entry.reply, kept: false });
     const entry: Entry = { v: 3, actor: address, ...effect.entry };
     const text = encodeEntry(entry, actor.state, effect.state);
     this.#actors.change(entry, effect.state);
@@ -123,8 +128,6 @@ export class Shard {
 
   /** The whole effect of one message, without applying any of it. */
   #turn(actor: Actor, call: Call): Effect | Refusal {
-    const full = fullLedger(actor, call);
-    if (full !== undefined) return full;
     const expression = actor.behaviour?.expression ?? call.behaviour;
     const automaton = this.#protocols.compile(expression);
     if (isRefusal(automaton)) return automaton;
@@ -136,8 +139,10 @@ export class Shard {
     if (isRefusal(steps)) return steps;
     const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
     const monitors = monitorRecords(steps, call.monitors);
-    const crowd = crowded(actor.monitors, root, monitors, call.now_ms);
-    if (crowd !== undefined) return crowd;
+    const looked = call.reads && steps.every(({ from, to }) => from === to);
+    const full =
+      crowded(actor.monitors, root, monitors, call.now_ms) ?? (looked ? undefined : fullLedger(actor, call));
+    if (full !== undefined) return full;
 
     const { message, args, now_ms, seed, signer, idempotency, nonce } = call;
     const turn = call.run({ state: actor.state, message, args, now_ms, seed, actor: call.actor });
@@ -150,6 +155,7 @@ export class Shard {
       );
     return {
       state,
+      looked,
       entry: {
         message,
         args,
@@ -172,6 +178,8 @@ export class Shard {
 interface Effect {
   readonly entry: Omit<Entry, "v" | "actor">;
   readonly state: string | undefined;
+  /** It changes nothing at all, so there is nothing to write. */
+  readonly looked: boolean;
 }
 
 function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusal | undefined {

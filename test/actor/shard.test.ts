@@ -186,10 +186,37 @@ describe("messages that read", () => {
     const node = new Node();
     await node.calls("open", "deposit");
     const state = await node.account();
-    const looked = await node.call("balance", { ...once("k"), monitors: [caveat("m", "balance ; balance")] });
+    const monitors = [caveat("m", "balance ; balance")];
+    const looked = await node.call("balance", { ...once("k"), monitors });
     expect(looked).toEqual({ reply: { turns: 2, balance: 1 }, kept: false });
     expect(await node.account()).toEqual(state);
     expect(monitorsOf(await node.actor())).toEqual({ m: 1 });
+    expect(await node.call("balance", { ...once("k"), monitors })).toMatchObject({ kept: true });
+  });
+
+  test("and move no monitor write nothing and use up nothing", async () => {
+    const node = await withFullLedger();
+    const before = node.contents();
+    const monitors = [caveat("m", "deposit ; balance*"), caveat("n", "balance*")];
+    expect(await node.call("balance")).toEqual({ reply: { turns: 1, balance: 0 }, kept: false });
+    expect(await node.call("balance", { monitors: monitors.slice(1) })).toMatchObject({ kept: false });
+    expect(await node.call("balance", once("looked"))).toMatchObject({ reply: { turns: 1 }, kept: false });
+    expect(await node.call("balance", { ...once("k"), monitors })).toMatchObject({ code: "out_of_order" });
+    expect(node.contents()).toEqual(before);
+    // The same key is answered anew, and may carry another message.
+    await node.calls("deposit");
+    expect(await node.call("balance", once("looked"))).toMatchObject({ reply: { turns: 2 }, kept: false });
+    // One that is to be kept has to wait for room.
+    const moving = [caveat("o", "balance ; balance")];
+    expect(await node.call("balance", { ...once("kept"), monitors: moving })).toMatchObject({
+      code: "quota_exceeded",
+    });
+  });
+
+  test("of an actor that has not begun leave no trace of it", async () => {
+    const node = new Node();
+    expect(await node.call("balance", { behaviour: "balance*" })).toMatchObject({ kept: false });
+    expect([node.shelf.entries, changesOf(node.actors).records]).toEqual([[], {}]);
   });
 
   test("may hand back the state as it was", async () => {
@@ -197,6 +224,25 @@ describe("messages that read", () => {
     await node.calls("open");
     const answer = await node.call("balance", { run: ({ state }) => ({ reply: null, state }) });
     expect(answer).toEqual({ reply: null, kept: false });
+  });
+
+  test("are answered when what they saw is durable, and by a node that leads", async () => {
+    const node = await withHeldWrites();
+    const answers = [node.call("deposit"), node.call("balance")];
+    const answered = watch(answers);
+    await quiet();
+    expect(answered()).toBe(0);
+    node.log.writes.open();
+    expect(await Promise.all(answers)).toMatchObject([{ kept: false }, { reply: { balance: 1 } }]);
+    node.log.confirmations.close();
+    const looked = node.call("balance");
+    const confirmed = watch([looked]);
+    await quiet();
+    expect(confirmed()).toBe(0);
+    node.log.confirmations.open();
+    expect(await looked).toMatchObject({ kept: false });
+    await new Node(node.shelf).calls("close");
+    expect(await node.call("balance")).toMatchObject({ code: "not_leader" });
   });
 });
 
