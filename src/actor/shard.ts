@@ -17,7 +17,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
-import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
+import type { Monitor, MonitorStates, MovedByAnother, Step } from "../protocol/monitor.ts";
 import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
 import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
@@ -75,6 +75,7 @@ export interface Protocols {
     states: MonitorStates,
     message: string,
     among?: ReadonlySet<string>,
+    movedByAnother?: MovedByAnother,
   ): readonly Step[] | Refusal;
 }
 
@@ -135,7 +136,7 @@ export class Shard {
     const { root, digest } = call.token;
     const states = statesOf(actor, root);
     const all = [{ id: BEHAVIOUR, automaton }, ...call.monitors];
-    const steps = this.#protocols.step(all, states, call.message, call.messages);
+    const steps = this.#protocols.step(all, states, call.message, call.messages, othersOf(actor, call));
     if (isRefusal(steps)) return steps;
     const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
     const monitors = monitorRecords(steps, call.monitors);
@@ -199,6 +200,14 @@ function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | unde
 
 function statesOf({ behaviour, monitors }: Actor, root: string): MonitorStates {
   return (id) => (id === BEHAVIOUR ? (behaviour?.state ?? 0) : (monitors.get(root, id)?.state ?? 0));
+}
+
+/** Copies of a token are the same token: nothing tells them apart. */
+function othersOf({ behaviour, monitors }: Actor, { token: { root, digest } }: Call): MovedByAnother {
+  return (id) => {
+    const by = id === BEHAVIOUR ? behaviour?.by : monitors.get(root, id)?.by;
+    return by === undefined ? undefined : by !== digest;
+  };
 }
 
 /** The caveat monitors that moved: one that stays where it is needs no record. */
