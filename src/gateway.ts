@@ -231,6 +231,7 @@ function composeCall(
     now_ms,
     seed: toHex(gate.random(16)),
     behaviour: actor.behaviour,
+    become: actor.become,
     monitors,
     messages: grant.messages,
     reads: message.reads,

@@ -95,6 +95,11 @@ export const PROTOCOL_WORK_MAX = 40_000;
 /** Transitions followed while protocols are compared, counted with their parts: about a second and 200 MB. It is done
  * offline and at `apply`, never at the gate. Two of 512 states and 4 messages take 6 million, usual ones a hundred. */
 export const PROTOCOL_INCLUSION_WORK_MAX = 8_000_000;
+/** The same for one question of a gate: may this actor become that? About 5 ms, of a turn that may take 100. Two of 512
+ * states and 4 messages take 12,000. */
+export const PROTOCOL_BECOME_WORK_MAX = 40_000;
+/** Behaviours that one actor may become: each may be asked about in each state of each other one, at `apply`. */
+export const BEHAVIOURS_PER_ACTOR_MAX = 16;
 /** Parts of one split: each is a token, and each multiplies the states that are compared. */
 export const PROTOCOL_PARTS_MAX = 8;
 /** States of a drawing: with more, lines are no longer followed by eye, and the layout takes quadratic time. */

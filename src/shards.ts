@@ -16,6 +16,7 @@ import { isRefusal, type Refusal } from "./errors.ts";
 import { ACTORS_SWEEP_MS, PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { stepAll } from "./protocol/monitor.ts";
+import { findWidening } from "./protocol/narrower.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 
 export interface ShardsOptions
@@ -140,7 +141,9 @@ export class Shards {
     const { protocols, replays, wall_ms, event } = this.#options;
     for (const [key, until_s] of actors.nonces()) replays.remember(key, until_s, wall_ms() / 1000);
     const compile = (text: string) => protocols.get(text);
-    const runtime = new Shard(actors, log, { compile, step: stepAll }, (key) => log.record(key));
+    const runtime = new Shard(actors, log, { compile, step: stepAll, widening: findWidening }, (key) =>
+      log.record(key),
+    );
     this.#open.set(shard, { shard: runtime, actors });
     event("shard_opened", shard, `epoch ${log.epoch}`);
   }

@@ -28,6 +28,8 @@ export interface ActorType {
   readonly stateless: boolean;
   readonly protocol: string;
   readonly behaviour: string;
+  /** What the actor may become, by name. */
+  readonly become: ReadonlyMap<string, string>;
   readonly run: (turn: Turn) => TurnResult | Refusal;
 }
 
@@ -157,7 +159,8 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
   );
   const { protocol, behaviour } = policy;
   const stateless = policy.state === "none";
-  return { messages, stateless, protocol, behaviour, run: (turn) => runTurn(module, turn) };
+  const become = new Map(Object.entries(policy.become ?? {}));
+  return { messages, stateless, protocol, behaviour, become, run: (turn) => runTurn(module, turn) };
 }
 
 function compileMessage({ args, result, reads }: MessagePolicy): MessageType {

@@ -7,19 +7,21 @@ import { Replies } from "./replies.ts";
 
 /** Where the monitor of the actor's behaviour stands. */
 export interface Behaviour {
-  /** What the actor began under. */
+  /** What the actor began under, or has become since. */
   readonly expression: string;
   readonly state: number;
   /** Digest of the token that moved it last; `undefined` where none has. */
   readonly by: string | undefined;
+  /** Of what it has become; `undefined` for what it began under. */
+  readonly name: string | undefined;
 }
 
 export interface Actor {
   /** JSON text; `undefined` until a turn has set it. */
   state: string | undefined;
   /**
-   * `undefined` until the actor has begun, which is when its behaviour leaves the start or a state is set: before that
-   * there is nothing to hold it to.
+   * `undefined` until the actor has begun, which is when its behaviour leaves the start, a state is set or it becomes
+   * something: before that there is nothing to hold it to.
    */
   behaviour: Behaviour | undefined;
   /** Monitors of protocol caveats that have left their start. */
@@ -36,7 +38,8 @@ export function blank(): Actor {
 export function take(actor: Actor, entry: Entry, state: string | undefined): void {
   if (state !== undefined) actor.state = state;
   const behaviour = moved(actor.behaviour, entry);
-  actor.behaviour = actor.state !== undefined || behaviour.state !== 0 ? behaviour : undefined;
+  const begun = actor.state !== undefined || behaviour.state !== 0 || behaviour.name !== undefined;
+  actor.behaviour = begun ? behaviour : undefined;
   const [root, by] = entry.token;
   actor.monitors.forget(entry.at);
   for (const [id, at, until_ms] of entry.monitors) actor.monitors.set(root, id, { state: at, until_ms, by });
@@ -48,9 +51,9 @@ export function take(actor: Actor, entry: Entry, state: string | undefined): voi
 }
 
 function moved(before: Behaviour | undefined, { behaviour, token }: Entry): Behaviour {
-  const [expression, state] = behaviour;
-  const by = state === (before?.state ?? 0) ? before?.by : token[1];
-  return { expression, state, by };
+  const [expression, state, name] = behaviour;
+  const stays = state === (before?.state ?? 0) && name === before?.name;
+  return { expression, state, by: stays ? before?.by : token[1], name };
 }
 
 /** An actor without anything, and what a monitor or a kept reply takes beside its text: measured on V8, rounded up. */

@@ -14,6 +14,8 @@ import { applyDelta, type Delta, deltaOf } from "./delta.ts";
 
 /** `[nonce of the root, digest of the last tail]`: the token by which a call came, as far as everybody may know it. */
 export type TokenRecord = readonly [root: string, digest: string];
+/** `[expression, state, name]`: the name is that of a behaviour which the actor has become; none is the first one. */
+export type BehaviourRecord = readonly [expression: string, state: number, name?: string];
 /** `[monitor id, state, until]`: until is ms since the epoch, `null` where no caveat before it expires. */
 export type MonitorRecord = readonly [id: string, state: number, until_ms: number | null];
 /** `[key, digest of the request, until]` of a reply that is kept for retries. */
@@ -34,8 +36,8 @@ export interface Entry {
   readonly signer: string;
   /** All monitors are of this root. */
   readonly token: TokenRecord;
-  /** The behaviour that the actor lives under, as text, and its monitor's state after the call. */
-  readonly behaviour: readonly [expression: string, state: number];
+  /** What the actor goes on under, with its monitor's state after the call. */
+  readonly behaviour: BehaviourRecord;
   readonly monitors: readonly MonitorRecord[];
   readonly reply: Json;
   readonly kept?: ReplyRecord;

@@ -1,7 +1,7 @@
 /**
  * An actor as lines of a checkpoint: the actor first, then the replies that it keeps.
  *
- *     {"v":3,"actor":"t/account/1","behaviour":["open ; …",1,"<by>"],
+ *     {"v":3,"actor":"t/account/1","behaviour":{"expression":"open ; …","state":1,"by":"<by>"},
  *      "monitors":[["<root>",[["<id>",2,<until>,"<by>"],…]],…],"state":…}
  *     {"replies":[["<key>","<digest>",<until>,<reply>],…]}
  *
@@ -17,13 +17,12 @@ import { Replies } from "./replies.ts";
 
 /** Of one root. `by`: digest of the token that moved it last. */
 type MonitorsRecord = readonly [root: string, monitors: readonly (readonly [...MonitorRecord, by: string])[]];
-type BehaviourRecord = readonly [expression: string, state: number, by?: string];
 type KeptRecord = readonly [...ReplyRecord, reply: Json];
 
 interface ActorLine {
   readonly v: 3;
   readonly actor: string;
-  readonly behaviour?: BehaviourRecord;
+  readonly behaviour?: Behaviour;
   readonly monitors: readonly MonitorsRecord[];
   readonly state?: Json;
 }
@@ -36,9 +35,8 @@ interface RepliesLine {
 export function writeRecord(address: string, actor: Actor, now_ms: number): readonly string[] {
   const monitors = [...monitorsRecords(actor.monitors, now_ms)];
   const replies = [...arrays(keptRecords(actor, now_ms))].map((array) => `{"replies":${array}}`);
-  const behaviour = actor.behaviour && behaviourRecord(actor.behaviour);
+  const { behaviour, state } = actor;
   if (behaviour === undefined && monitors.length === 0 && replies.length === 0) return [];
-  const { state } = actor;
   const line = JSON.stringify({ v: 3, actor: address, behaviour, monitors });
   return [state === undefined ? line : `${line.slice(0, -1)},"state":${state}}`, ...replies];
 }
@@ -74,18 +72,10 @@ function recorded(address: string, [first, ...rest]: readonly string[]): Actor {
   }
   return {
     state: line.state === undefined ? undefined : JSON.stringify(line.state),
-    behaviour: line.behaviour && behaviourOf(line.behaviour),
+    behaviour: line.behaviour,
     monitors: monitorsOf(line.monitors),
     replies,
   };
-}
-
-function behaviourRecord({ expression, state, by }: Behaviour): BehaviourRecord {
-  return by === undefined ? [expression, state] : [expression, state, by];
-}
-
-function behaviourOf([expression, state, by]: BehaviourRecord): Behaviour {
-  return { expression, state, by };
 }
 
 function* monitorsRecords(monitors: Monitors, now_ms: number): Iterable<MonitorsRecord> {

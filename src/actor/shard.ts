@@ -17,14 +17,16 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
+import type { Residual, Violation } from "../protocol/inclusion.ts";
 import type { Monitor, MonitorStates, MovedByAnother, Step } from "../protocol/monitor.ts";
 import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
-import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
+import { goesOnUnder } from "./become.ts";
+import { type BehaviourRecord, type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
 import { crowded } from "./monitors.ts";
 
-/** What a turn leaves: its reply, and the new state as JSON text where it changed. */
-type TurnResult = Pick<HandlerResult, "reply" | "state">;
+/** What a turn leaves: its reply, the new state as JSON text where it changed, and what the actor becomes, if anything. */
+type TurnResult = Pick<HandlerResult, "reply" | "state" | "become">;
 
 export interface CaveatMonitor extends Monitor {
   readonly until_ms: number | undefined;
@@ -43,6 +45,8 @@ export interface Call {
   readonly seed: string;
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
   readonly behaviour: string;
+  /** What the actor may become by the policy: expressions by name. */
+  readonly become: ReadonlyMap<string, string>;
   readonly monitors: readonly CaveatMonitor[];
   /** Messages that the token allows at all; `undefined` where it does not say. */
   readonly messages: ReadonlySet<string> | undefined;
@@ -77,6 +81,7 @@ export interface Protocols {
     among?: ReadonlySet<string>,
     movedByAnother?: MovedByAnother,
   ): readonly Step[] | Refusal;
+  widening(inner: Automaton, outer: Residual): Violation | Refusal | undefined;
 }
 
 const BEHAVIOUR = "behaviour";
@@ -135,7 +140,8 @@ export class Shard {
 
     const { root, digest } = call.token;
     const states = statesOf(actor, root);
-    const all = [{ id: BEHAVIOUR, automaton }, ...call.monitors];
+    const name = actor.behaviour?.name;
+    const all = [{ id: BEHAVIOUR, automaton, ...(name !== undefined && { name }) }, ...call.monitors];
     const steps = this.#protocols.step(all, states, call.message, call.messages, othersOf(actor, call));
     if (isRefusal(steps)) return steps;
     const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
@@ -154,6 +160,9 @@ export class Shard {
         "handler_invalid",
         `${message} is declared to read only, but the handler changed the state`,
       );
+    const now: BehaviourRecord = name === undefined ? [expression, behaviour] : [expression, behaviour, name];
+    const under = goesOnUnder(turn.become, call, now, this.#protocols);
+    if (isRefusal(under)) return under;
     return {
       state,
       looked,
@@ -164,7 +173,7 @@ export class Shard {
         seed,
         signer,
         token: [root, digest],
-        behaviour: [expression, behaviour],
+        behaviour: under,
         monitors,
         reply: turn.reply,
         ...(idempotency && {

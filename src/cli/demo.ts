@@ -114,7 +114,8 @@ class Tour {
     await this.#admits(bot, "upload", { file: "postern-1.0.tgz" }, "the bot uploads");
     await this.#refuses("it publishes at once", bot, "publish", {}, "out_of_order");
     await this.#refuses("it approves by itself", bot, "approve", {}, "caveat_denied");
-    await this.#admits(rosa, "review", {}, "Rosa reviews");
+    await this.#admits(rosa, "review", { freeze: true }, "Rosa reviews and freezes");
+    await this.#refuses("the bot adds a file", bot, "upload", { file: "late.tgz" }, "out_of_order");
     await this.#refuses("the bot publishes", bot, "publish", {}, "out_of_order");
     await this.#admits(rosa, "approve", {}, "Rosa approves");
     await this.#admits(bot, "publish", {}, "the bot publishes");

@@ -17,6 +17,8 @@ export interface Monitor {
   readonly automaton: Automaton;
   /** Index in the token, counted from 0, and whole text. Absent: the actor's behaviour. */
   readonly caveat?: { readonly index: number; readonly text: string };
+  /** What the actor has become, where this is its behaviour and not the one that it began under. */
+  readonly name?: string;
 }
 
 export interface Step {
@@ -95,13 +97,14 @@ export function enabledNow(
 }
 
 function outOfOrder(
-  { automaton, caveat }: Monitor,
+  { automaton, caveat, name }: Monitor,
   state: number,
   message: string,
   enabled: readonly string[],
   moved_by_sibling: boolean | undefined,
 ): Refusal {
-  const by = caveat === undefined ? "the actor's behaviour" : `caveat ${caveat.index} (${caveat.text})`;
+  const behaviour = `the actor's behaviour${name === undefined ? "" : ` ${name}`}`;
+  const by = caveat === undefined ? behaviour : `caveat ${caveat.index} (${caveat.text})`;
   const sibling = moved_by_sibling === true ? ", which another token moved last" : "";
   let instead = `admitted now: ${enabled.join(", ")}`;
   if (enabled.length === 0)
@@ -112,6 +115,7 @@ function outOfOrder(
   return refuse("out_of_order", `${message} is not admitted now by ${by}${sibling}; ${instead}`, {
     enabled,
     ...(caveat !== undefined && { caveat }),
+    ...(name !== undefined && { behaviour: name }),
     ...(moved_by_sibling !== undefined && { moved_by_sibling }),
   });
 }

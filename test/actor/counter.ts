@@ -13,6 +13,7 @@ import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
 import { type Automaton, compileProtocol } from "../../src/protocol/automaton.ts";
 import { stepAll } from "../../src/protocol/monitor.ts";
+import { findWidening } from "../../src/protocol/narrower.ts";
 
 export const BEHAVIOUR = "open ; (deposit | withdraw | balance)* ; close";
 export const NOW_MS = 1_767_225_600_000;
@@ -56,6 +57,7 @@ export function callOf(message: string, given: Partial<Call> = {}): Call {
     now_ms: NOW_MS,
     seed: unique,
     behaviour: BEHAVIOUR,
+    become: new Map(),
     monitors: [],
     messages: undefined,
     reads: message === "balance",
@@ -75,6 +77,7 @@ export const protocols: Protocols = {
     return known;
   },
   step: stepAll,
+  widening: findWidening,
 };
 
 export function compiled(expression: string): Automaton {

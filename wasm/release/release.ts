@@ -15,7 +15,7 @@ export function pn_handle(ptr: i32, length: i32): i64 {
 function handle(turn: Turn): Outcome {
   const release = Release.load(turn.state);
   if (turn.message == "upload") return release.upload();
-  if (turn.message == "review") return release.review();
+  if (turn.message == "review") return release.review(isTrue(turn.args, "freeze"));
   if (turn.message == "approve") return release.approve();
   if (turn.message == "publish") return release.publish();
   return fail("unknown_message", "the release does not know this message");
@@ -41,9 +41,11 @@ class Release {
     return this.save();
   }
 
-  review(): Outcome {
+  /** @param freeze what was reviewed is what will be approved: nothing more can be uploaded */
+  review(freeze: bool): Outcome {
     if (this.stage != "draft") return fail("reviewed_before", "the release was reviewed before");
-    return this.enter("reviewed");
+    const reviewed = this.enter("reviewed");
+    return freeze ? reviewed.become("frozen") : reviewed;
   }
 
   approve(): Outcome {
@@ -73,4 +75,9 @@ class Release {
   private toJson(): Writer {
     return new Writer().integer("files", this.files).string("stage", this.stage);
   }
+}
+
+function isTrue(args: View, name: string): bool {
+  const member = args.member(name);
+  return member !== null && member.isTrue;
 }
