@@ -52,7 +52,10 @@ export function take(actor: Actor, entry: Entry, state: string | undefined): voi
 
 function moved(before: Behaviour | undefined, { behaviour, token }: Entry): Behaviour {
   const [expression, state, name] = behaviour;
-  const stays = state === (before?.state ?? 0) && name === before?.name;
+  const stays =
+    before === undefined
+      ? state === 0 && name === undefined
+      : state === before.state && expression === before.expression;
   return { expression, state, by: stays ? before?.by : token[1], name };
 }
 

@@ -33,7 +33,7 @@ export function goesOnUnder(
   name: string | undefined,
   { message, reads, become }: Named,
   now: BehaviourRecord,
-  { compile, widening }: Narrowing,
+  protocols: Narrowing,
 ): BehaviourRecord | Refusal {
   if (name === undefined) return now;
   if (reads) return invalid(`${message} is declared to read only, but the handler became ${shown(name)}`);
@@ -42,10 +42,10 @@ export function goesOnUnder(
     const known = [...become.keys()].join(", ") || "nothing";
     return invalid(`the handler became ${shown(name)}, which the policy does not name; it names ${known}`);
   }
-  const [inner, outer] = [compile(expression), compile(now[0])];
+  const [inner, outer] = [protocols.compile(expression), protocols.compile(now[0])];
   if (isRefusal(inner)) return inner;
   if (isRefusal(outer)) return outer;
-  const wider = widening(inner, { automaton: outer, state: now[1] });
+  const wider = protocols.widening(inner, { automaton: outer, state: now[1] });
   if (wider === undefined) return [expression, 0, name];
   const why = isRefusal(wider) ? wider.detail : describe(wider);
   return invalid(`the handler became ${name} (${expression}), which is no narrower: ${why}`);

@@ -150,12 +150,12 @@ function describe(policy: TenantPolicy, actor: ActorPolicy): { json: object; lin
 
 /** What the actor may become, and how it can first come there. */
 function describeBecome({ behaviour, become = {} }: ActorPolicy): readonly { json: object; line: string }[] {
-  const named = Object.entries(become).map(([name, text]) => ({ name, automaton: mustCompile(text) }));
+  const named = Object.entries(become).map(([name, given]) => ({ name, automaton: mustCompile(given) }));
   const entrances = findEntrances({ name: "behaviour", automaton: mustCompile(behaviour) }, named);
   if (isRefusal(entrances)) throw new Error(entrances.detail);
-  return Object.entries(become).map(([name, text]) => {
+  return Object.entries(become).map(([name, given]) => {
     const { from = "behaviour", after = [] } = entrances.get(name) ?? {};
-    const expression = expressionOf(text);
+    const expression = expressionOf(given);
     const first = from === "behaviour" ? "" : `under ${from}, `;
     const line = `  become     ${name}: ${expression} (first possible ${first}after ${after.join(", ") || "nothing"})`;
     return { json: { name, expression, from, after }, line };

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { runTurn } from "../../src/dispatch/sandbox.ts";
 import { isRefusal } from "../../src/errors.ts";
+import type { Json } from "../../src/json.ts";
 import { admitted, TURN } from "./guests.ts";
 
 const module = admitted(readFileSync(new URL("../../wasm/release/release.wasm", import.meta.url)));
@@ -29,6 +30,12 @@ describe("a release", () => {
     [["upload", "review", "approve", "publish"], { files: 1, stage: "published" }],
   ] as const)("after %j stands at %j", (messages, reply) => {
     expect(after(...messages)).toEqual(reply);
+  });
+
+  test("becomes frozen where its review says so, and not otherwise", () => {
+    const review = (args: Json) => runTurn(module, { ...TURN, state: undefined, message: "review", args });
+    expect(review({ freeze: true })).toMatchObject({ reply: { stage: "reviewed" }, become: "frozen" });
+    for (const args of [{}, { freeze: false }]) expect(review(args)).not.toHaveProperty("become");
   });
 
   test.each([
