@@ -34,9 +34,8 @@ export function answerHere(call: Call, admit: () => Refusal | undefined): Answer
   const { message, args, now_ms, seed, actor } = call;
   const turn = call.run({ state: undefined, message, args, now_ms, seed, actor });
   if (isRefusal(turn)) return turn;
-  if (turn.state === undefined) return { reply: turn.reply, kept: false };
-  return refuse(
-    "handler_invalid",
-    `the policy says that ${actor} has no state, but the handler returned one`,
-  );
+  const { reply, state, become } = turn;
+  if (state === undefined && become === undefined) return { reply, kept: false };
+  const what = state === undefined ? "became something" : "returned one";
+  return refuse("handler_invalid", `the policy says that ${actor} has no state, but the handler ${what}`);
 }

@@ -9,4 +9,5 @@ it("shows a call for every kind of refusal, and a bot that waits for a person; n
   const waits =
     /it publishes at once\s+409 out_of_order.*\n(.*\n)+.*Rosa approves\s+200.*\n.*the bot publishes\s+200/;
   expect(stdout).toMatch(waits);
+  expect(stdout).toMatch(/the bot adds a file\s+409 out_of_order.*behaviour frozen/);
 });
