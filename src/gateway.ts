@@ -8,6 +8,7 @@
  */
 import { Hono } from "hono";
 import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
+import { answerHere, isForAnyNode } from "./anywhere.ts";
 import { authorize, type Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
@@ -16,7 +17,7 @@ import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { parseJson } from "./json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
-import { monitorId } from "./protocol/monitor.ts";
+import { monitorId, tokenDigest } from "./protocol/monitor.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
 import { readBody } from "./request/body.ts";
@@ -145,7 +146,9 @@ async function passBody(
   if (isRefusal(call)) return call;
 
   const nonce = new Nonce(gate, envelope);
-  const outcome = await gate.call(call, { request, body, hops, admit: () => nonce.take() }, deadline_ms);
+  const admit = (): Refusal | undefined => nonce.take();
+  if (isForAnyNode(call, message.actor.stateless, gate.protocols)) return answerHere(call, admit);
+  const outcome = await gate.call(call, { request, body, hops, admit }, deadline_ms);
   // It had no effect. The node that has passed it on may send it here again.
   if (isRefusal(outcome) && outcome.code === "not_leader") nonce.giveBack();
   return outcome;
@@ -248,9 +251,11 @@ function composeCall(
     message: target.message,
     args: args.value,
     signer: signature.keyid,
+    token: { root: grant.root, digest: tokenDigest(grant.tail) },
     now_ms,
     seed: toHex(gate.random(16)),
     behaviour: actor.behaviour,
+    become: actor.become,
     monitors,
     messages: grant.messages,
     reads: message.reads,

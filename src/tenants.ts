@@ -30,8 +30,12 @@ export interface MessageType {
 
 export interface ActorType {
   readonly messages: ReadonlyMap<string, MessageType>;
+  /** It has no state, and may return none. */
+  readonly stateless: boolean;
   readonly protocol: string;
   readonly behaviour: string;
+  /** What the actor may become, by name. */
+  readonly become: ReadonlyMap<string, string>;
   readonly run: (turn: Turn) => TurnResult | Refusal;
 }
 
@@ -165,7 +169,9 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
   const { protocol, behaviour } = policy;
-  return { messages, protocol, behaviour, run: (turn) => runTurn(module, turn) };
+  const stateless = policy.state === "none";
+  const become = new Map(Object.entries(policy.become ?? {}));
+  return { messages, stateless, protocol, behaviour, become, run: (turn) => runTurn(module, turn) };
 }
 
 function compileMessage({ args, result, reads }: MessagePolicy): MessageType {

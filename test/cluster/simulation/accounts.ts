@@ -12,6 +12,7 @@ import { isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
 import type { Json } from "../../../src/json.ts";
 import { type Automaton, compileProtocol } from "../../../src/protocol/automaton.ts";
 import { stepAll } from "../../../src/protocol/monitor.ts";
+import { findWidening } from "../../../src/protocol/narrower.ts";
 
 export type Message = "add" | "take";
 
@@ -52,6 +53,7 @@ const automata = new Map([BEHAVIOUR, ORDERED].map((text) => [text, compiled(text
 export const protocols: Protocols = {
   compile: (text) => automata.get(text) ?? refuse("caveat_denied", `nobody uses the protocol ${text}`),
   step: stepAll,
+  widening: findWidening,
 };
 const ordered: CaveatMonitor = {
   id: "ordered",
@@ -80,9 +82,11 @@ export function callOf(operation: Operation, attempt: string, now_ms: number, pa
     message,
     args: {},
     signer: "somebody",
+    token: { root: "root", digest: "token" },
     now_ms,
     seed: attempt,
     behaviour: BEHAVIOUR,
+    become: new Map(),
     monitors: operation.ordered ? [ordered] : [],
     messages: undefined,
     reads: false,

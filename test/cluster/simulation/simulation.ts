@@ -326,7 +326,7 @@ export class Simulation {
       const loaded = await actors.load(address, (key) => log.record(key));
       if (isRefusal(loaded)) throw new Error(`the last recovery of ${actor}: ${loaded.detail}`);
       const { n, last } = versionOf(loaded.state);
-      const expected = loaded.monitors.get("ordered")?.state === 1 ? "take" : "add";
+      const expected = loaded.monitors.get("root", "ordered")?.state === 1 ? "take" : "add";
       const same =
         n === account.turns.length &&
         last === (account.turns.at(-1) ?? "") &&
