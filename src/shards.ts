@@ -125,14 +125,15 @@ export class Shards {
       return here === undefined ? moving(shard) : (incoming.admit() ?? here.shard.call(call));
     }
     const remaining_ms = deadline_ms - this.#options.clock.now_ms();
-    const outcome = await forward(this.#options.send, incoming, place.url, remaining_ms);
+    const leader = { url: place.url, life: this.#member.lifeOf(place.session) };
+    const outcome = await forward(this.#options.send, incoming, leader, remaining_ms);
     if (outcome === "unsent") {
       avoid.add(place.session);
       return moving(shard);
     }
     if (!isRefusal(outcome)) return outcome;
-    const { leader } = outcome.facts;
-    if (leader !== undefined) this.#member.told(shard, leader.session, leader.epoch);
+    const named = outcome.facts.leader;
+    if (named !== undefined) this.#member.told(shard, named.session, named.epoch);
     return outcome;
   }
 

@@ -33,6 +33,8 @@ export interface OutgoingRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
   readonly timeout_ms: number;
+  /** Aborted when the other node is known to be dead: no answer will come. */
+  readonly life: AbortSignal;
 }
 
 /** `unsent`: the other side has certainly not seen it. `unclear`: nobody knows. */
@@ -55,15 +57,20 @@ export interface Incoming {
   readonly admit: () => Refusal | undefined;
 }
 
+/** The node that a call is passed on to. */
+export interface Leader {
+  readonly url: string;
+  readonly life: AbortSignal;
+}
+
 /**
- * @param base the leader's URL
  * @returns the leader's answer; `not_leader` where the other node leads no more, naming who does if it knows;
  *   `"unsent"` where it cannot be reached and the call had no effect; `outcome_unknown`
  */
 export async function forward(
   send: Send,
   { request, body, hops }: Omit<Incoming, "admit">,
-  base: string,
+  leader: Leader,
   remaining_ms: number,
 ): Promise<Response | Refusal | "unsent"> {
   const { pathname, search } = new URL(request.url);
@@ -71,10 +78,10 @@ export async function forward(
   for (const [name, value] of request.headers) if (!OF_THE_CONNECTION.has(name)) headers[name] = value;
   headers[HOPS_HEADER] = String(hops + 1);
   headers[REMAINING_HEADER] = String(Math.max(1, Math.floor(remaining_ms)));
-  const url = new URL(`${pathname}${search}`, base).href;
+  const url = new URL(`${pathname}${search}`, leader.url).href;
   // The leader answers `deadline` by itself; what is later is lost.
   const timeout_ms = remaining_ms + FORWARD_MARGIN_MS;
-  const outcome = await send({ url, method: request.method, headers, body, timeout_ms });
+  const outcome = await send({ url, method: request.method, headers, body, timeout_ms, life: leader.life });
   if ("failed" in outcome) {
     if (outcome.failed === "unsent") return "unsent";
     return refuse("outcome_unknown", "the node that leads the actor's shard did not answer; ask again");

@@ -92,6 +92,11 @@ export class Member {
     return this.#peers.living;
   }
 
+  /** Aborted when the node that has this session turns out to be dead. */
+  lifeOf(session: string): AbortSignal {
+    return this.#peers.lifeOf(session);
+  }
+
   /** How many shards are recovered and served here. */
   get shardCount(): number {
     return this.#holdings.shards.size;

@@ -16,6 +16,8 @@ interface Seen {
   /** It has changed under our eyes: its holder lived after we came. */
   confirmed: boolean;
   dead: boolean;
+  /** Aborted when it is dead or gone. */
+  readonly life: AbortController;
 }
 
 /** When a look at a lease began and ended, by this node's monotonic clock. */
@@ -45,15 +47,17 @@ export class Peers {
     const dead = record.state === "dead" || this.#options.isGone(record.place);
     const before = this.#seen.get(record.session);
     if (before === undefined || before.etag !== etag) {
-      const confirmed = before !== undefined;
-      this.#seen.set(record.session, {
+      const seen: Seen = {
         record,
         etag,
         unchanged_ms: 0,
         looked_ms: answered_ms,
-        confirmed,
+        confirmed: before !== undefined,
         dead,
-      });
+        life: before?.life ?? new AbortController(),
+      };
+      this.#seen.set(record.session, seen);
+      if (dead) seen.life.abort();
       return;
     }
     const looked_ms = Math.min(asked_ms - before.looked_ms, 2 * this.#options.interval_ms);
@@ -61,10 +65,12 @@ export class Peers {
     before.looked_ms = asked_ms;
     const ttl_ms = Math.max(this.#options.ttl_ms, record.ttl_ms);
     before.dead ||= dead || before.unchanged_ms >= ttl_ms;
+    if (before.dead) before.life.abort();
   }
 
   /** The lease is not there: its holder has removed it, or was declared dead. */
   gone(session: string): void {
+    this.#seen.get(session)?.life.abort();
     this.#seen.delete(session);
   }
 
@@ -72,6 +78,11 @@ export class Peers {
   alive(session: string): LeaseRecord | undefined {
     const seen = this.#seen.get(session);
     return seen === undefined || seen.dead ? undefined : seen.record;
+  }
+
+  /** Aborted when the session turns out to be dead: nothing that it was asked is answered any more. */
+  lifeOf(session: string): AbortSignal {
+    return this.#seen.get(session)?.life.signal ?? AbortSignal.abort();
   }
 
   /** The version of its lease that was seen last. */

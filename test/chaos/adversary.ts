@@ -89,7 +89,7 @@ export class Adversary {
   async work(isOver: () => boolean): Promise<void> {
     const { victims, random, lease_ms } = this.#options;
     while (!isOver()) {
-      await setTimeout(random.between(0.2, 1) * lease_ms);
+      await setTimeout(random.between(0.3, 2) * lease_ms);
       const well = victims.filter(({ node, busy }) => node.isUp && !busy);
       // One must be left to take over: when all are down, nothing happens.
       if (well.length < 2 || isOver()) continue;
@@ -151,7 +151,7 @@ export class Adversary {
 
   #silenced({ leads }: ManagedNode, how: Silence["how"], lasts_ms: number): void {
     const at = this.#options.now_ms();
-    this.silences.push({ how, at, until: at + lasts_ms, shards: new Set(leads) });
+    this.silences.push({ how, at, until: at + lasts_ms, shards: [...leads] });
   }
 
   #say({ name, leads }: ManagedNode, what: string, lasts_ms?: number): void {

@@ -106,7 +106,7 @@ class ChaosRun {
     const summary = summaryOf({ lease_ms: LEASE_MS, began_at, ended_at, slots }, this.#history, events);
     for (const problem of judgeEvents(this.#history, slots, this.#kinds(), events)) this.#problem(problem);
     const problems = [...this.#problems];
-    this.#keep(summary, problems);
+    this.#keep(summary, problems, adversaries);
     return { history: this.#history, events, summary, problems, folder: this.#folder };
   }
 
@@ -226,9 +226,10 @@ class ChaosRun {
     this.#options.say(`${((now_ms() - this.#began_at) / 1000).toFixed(1).padStart(6)} s  ${what}`);
   }
 
-  #keep(summary: string, problems: readonly string[]): void {
-    const { seed, work_ms, place, kinds } = this.#options;
-    const kept = { seed, work_ms, place, kinds, summary, problems, intents: this.#history.intents };
+  #keep(summary: string, problems: readonly string[], adversaries: readonly Adversary[]): void {
+    const { say, ...options } = this.#options;
+    const silences = adversaries.flatMap((adversary) => adversary.silences);
+    const kept = { options, summary, problems, silences, intents: this.#history.intents };
     writeFileSync(join(this.#folder, "history.json"), JSON.stringify(kept));
   }
 }

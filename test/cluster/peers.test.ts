@@ -50,6 +50,23 @@ class Watcher {
 }
 
 describe("a peer", () => {
+  test("has one life, over all renewals, that ends with its death or its lease", () => {
+    const watcher = new Watcher();
+    watcher.look(0, "1");
+    const life = watcher.peers.lifeOf("peer");
+    watcher.look(INTERVAL_MS, "2");
+    watcher.watch(TTL_MS - INTERVAL_MS, "2");
+    expect(life.aborted).toBe(false);
+    watcher.watch(INTERVAL_MS, "2");
+    expect([watcher.lives, life.aborted]).toEqual([false, true]);
+
+    const another = new Watcher();
+    another.look(0, "1");
+    const left = another.peers.lifeOf("peer");
+    another.peers.gone("peer");
+    expect([left.aborted, another.peers.lifeOf("peer").aborted]).toEqual([true, true]);
+  });
+
   test("whose lease stays the same lives for a TTL, and not longer", () => {
     const watcher = new Watcher();
     watcher.look(0, "1");
