@@ -227,9 +227,8 @@ class ChaosRun {
   }
 
   #keep(summary: string, problems: readonly string[], adversaries: readonly Adversary[]): void {
-    const { say, ...options } = this.#options;
     const silences = adversaries.flatMap((adversary) => adversary.silences);
-    const kept = { options, summary, problems, silences, intents: this.#history.intents };
+    const kept = { options: this.#options, summary, problems, silences, intents: this.#history.intents };
     writeFileSync(join(this.#folder, "history.json"), JSON.stringify(kept));
   }
 }

@@ -240,7 +240,7 @@ describe("nodes on one store", () => {
     await shared(2);
     const [actor = ""] = ACCOUNTS;
     const leader = await leaderOf(actor);
-    const [other] = [...nodes].filter((node) => node !== leader);
+    const other = [...nodes].find((node) => node !== leader);
     if (other === undefined) throw new Error("there is one node only");
     leader.child.kill("SIGSTOP");
     // Its caller would wait for minutes.
