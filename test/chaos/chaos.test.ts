@@ -19,7 +19,7 @@ describeOnRgw("chaos", () => {
     timeout: TIMEOUT_MS,
   }, async () => {
     const log: string[] = [];
-    const run = { seed: SEED, work_ms: WORK_MS, place: "s3", kinds: MISCHIEF } as const;
+    const run = { seed: SEED, work_ms: WORK_MS, place: "s3", kinds: MISCHIEF, keep: false } as const;
     const { summary, problems, events, folder } = await runChaos({ ...run, say: (line) => log.push(line) });
     console.info(summary);
     expect(problems, `${log.join("\n")}\nhistory and logs: ${folder}`).toEqual([]);

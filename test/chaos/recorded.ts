@@ -121,7 +121,7 @@ class Cluster {
     const { state, output } = accountModel.step(before, input);
     if (output === OUT_OF_ORDER && this.#mistake === "ignores the order") {
       this.mistakes++;
-      return Number(before);
+      return typeof before === "number" ? before : 0;
     }
     if (kept !== undefined && state !== before) this.mistakes++;
     this.#states.push(state);

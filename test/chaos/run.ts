@@ -27,6 +27,8 @@ export interface ChaosOptions {
   readonly work_ms: number;
   readonly place: PlaceName;
   readonly kinds: readonly Mischief[];
+  /** The folder, also where there are no problems. */
+  readonly keep: boolean;
   /** Told what happens, a line each. */
   readonly say: (what: string) => void;
 }
@@ -37,7 +39,7 @@ export interface ChaosReport {
   readonly summary: string;
   /** Empty where the run holds what it must. */
   readonly problems: readonly string[];
-  /** Where the history and the nodes' logs are, if there are problems. Neither tokens nor keys are in it. */
+  /** Where the history and the nodes' logs are, if they are kept. Neither tokens nor keys are in it. */
   readonly folder: string;
 }
 
@@ -113,7 +115,8 @@ class ChaosRun {
   async end(): Promise<void> {
     await this.#crew?.close();
     await Promise.all(this.#victims.map(({ node }) => node.end()));
-    if (this.#problems.size === 0) rmSync(this.#folder, { recursive: true, force: true });
+    if (this.#problems.size === 0 && !this.#options.keep)
+      rmSync(this.#folder, { recursive: true, force: true });
   }
 
   async #setUp(): Promise<Crew> {

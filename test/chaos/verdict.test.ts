@@ -1,7 +1,7 @@
 /** The verdict is judged before it judges: it passes what is right, and finds each mistake that a cluster could make. */
 import { describe, expect, it } from "vitest";
 import { Seeded } from "../support/seeded.ts";
-import { definite, History, type Intent } from "./history.ts";
+import { type Attempt, definite, History, type Intent } from "./history.ts";
 import { ACTOR, type Mistake, type Recorded, recorded } from "./recorded.ts";
 import { judgeEvents, judgeHistory } from "./verdict.ts";
 
@@ -53,14 +53,16 @@ describe("finds a record in which", () => {
     return judge({ history, finals: good.finals });
   }
 
-  const withAnswer = (intent: Intent, answer: number): Intent => ({
+  const withAttempts = (intent: Intent, change: (attempt: Attempt) => Attempt): Intent => ({
     ...intent,
-    attempts: intent.attempts.with(-1, { ...(intent.attempts.at(-1) as Intent["attempts"][number]), answer }),
+    attempts: intent.attempts.map(change),
   });
 
   it.each([0, 10, 50])("the answer of acknowledgement %i is another", (at) => {
     const [problem] = changed(acknowledged[at], (intent) =>
-      withAnswer(intent, Number(definite(intent)?.answer) + 1),
+      withAttempts(intent, (attempt) =>
+        attempt === definite(intent) ? { ...attempt, answer: Number(attempt.answer) + 1 } : attempt,
+      ),
     );
     expect(problem).toContain("not linearizable");
   });
@@ -76,10 +78,9 @@ describe("finds a record in which", () => {
   });
 
   it("a call was never answered", () => {
-    const [problem] = changed(acknowledged[10], (intent) => ({
-      ...intent,
-      attempts: [{ ...(intent.attempts[0] as Intent["attempts"][number]), ending: "ambiguous" }],
-    }));
+    const [problem] = changed(acknowledged[10], (intent) =>
+      withAttempts(intent, (attempt) => ({ ...attempt, ending: "ambiguous" })),
+    );
     expect(problem).toContain("1 calls were never answered");
   });
 });
