@@ -63,6 +63,10 @@ export interface RefusalFacts {
   readonly caveat?: { readonly index: number; readonly text: string };
   /** The messages that would be admitted now. */
   readonly enabled?: readonly string[];
+  /** Beside `out_of_order`: what the actor has become, where that is what refused. */
+  readonly behaviour?: string;
+  /** Beside `out_of_order`: whether another token than this one moved last what refused. Absent: nobody has yet. */
+  readonly moved_by_sibling?: boolean;
   readonly retry_after_ms?: number;
   /** RFC 6901 JSON pointer to the value that broke the schema. */
   readonly path?: string;

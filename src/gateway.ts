@@ -8,6 +8,7 @@
  */
 import { Hono } from "hono";
 import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
+import { answerHere, isForAnyNode } from "./anywhere.ts";
 import { authorize, type Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
@@ -16,7 +17,7 @@ import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { parseJson } from "./json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
-import { monitorId } from "./protocol/monitor.ts";
+import { monitorId, tokenDigest } from "./protocol/monitor.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
 import { readBody } from "./request/body.ts";
@@ -144,10 +145,10 @@ async function passBody(
   const call = composeCall(gate, envelope, grant, message, body, digest, now_ms);
   if (isRefusal(call)) return call;
 
-  if (gate.monotonic_ms() > deadline_ms)
-    return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
   const nonce = new Nonce(gate, envelope);
-  const outcome = await gate.call(call, { request, body, hops, admit: () => nonce.take() }, deadline_ms);
+  const admit = (): Refusal | undefined => nonce.take();
+  if (isForAnyNode(call, message.actor.stateless, gate.protocols)) return answerHere(call, admit);
+  const outcome = await gate.call(call, { request, body, hops, admit }, deadline_ms);
   // It had no effect. The node that has passed it on may send it here again.
   if (isRefusal(outcome) && outcome.code === "not_leader") nonce.giveBack();
   return outcome;
@@ -250,9 +251,11 @@ function composeCall(
     message: target.message,
     args: args.value,
     signer: signature.keyid,
+    token: { root: grant.root, digest: tokenDigest(grant.tail) },
     now_ms,
     seed: toHex(gate.random(16)),
     behaviour: actor.behaviour,
+    become: actor.become,
     monitors,
     messages: grant.messages,
     reads: message.reads,

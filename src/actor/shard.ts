@@ -4,22 +4,29 @@
  * Once its actor is in memory, a call looks at the kept replies, steps all monitors, runs the handler's turn, and
  * becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already sees the new
  * state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
- * only looked (a kept reply, a refusal that depends on state) waits for what it saw to be durable, and for this node
- * to be sure that no other one leads.
+ * only looked (a kept reply, a refusal that depends on state, a read that moved no monitor) waits for what it saw to be
+ * durable, and for this node to be sure that no other one leads.
+ *
+ * A read that moved nothing has no entry, so nothing of it is kept. Its idempotency key is free again: sent again, it
+ * is answered anew, with what is true then. Its nonce is remembered by this node while it lives: who has captured
+ * the request may read once more from the node that leads next, within the request's 60 s.
  */
 import type { ReadRecord } from "../cluster/records.ts";
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
-import { IDEMPOTENCY_RETENTION_MS, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
+import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
-import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
-import { type Actor, isOver } from "./actor.ts";
+import type { Residual, Violation } from "../protocol/inclusion.ts";
+import type { Monitor, MonitorStates, MovedByAnother, Step } from "../protocol/monitor.ts";
+import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
-import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
+import { goesOnUnder } from "./become.ts";
+import { type BehaviourRecord, type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
+import { crowded } from "./monitors.ts";
 
-/** What a turn leaves: its reply, and the new state as JSON text where it changed. */
-type TurnResult = Pick<HandlerResult, "reply" | "state">;
+/** What a turn leaves: its reply, the new state as JSON text where it changed, and what the actor becomes, if anything. */
+type TurnResult = Pick<HandlerResult, "reply" | "state" | "become">;
 
 export interface CaveatMonitor extends Monitor {
   readonly until_ms: number | undefined;
@@ -32,10 +39,14 @@ export interface Call {
   readonly message: string;
   readonly args: Json;
   readonly signer: string;
+  /** Public names of the token: of its root, which bounds its monitors, and of itself. */
+  readonly token: { readonly root: string; readonly digest: string };
   readonly now_ms: number;
   readonly seed: string;
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
   readonly behaviour: string;
+  /** What the actor may become by the policy: expressions by name. */
+  readonly become: ReadonlyMap<string, string>;
   readonly monitors: readonly CaveatMonitor[];
   /** Messages that the token allows at all; `undefined` where it does not say. */
   readonly messages: ReadonlySet<string> | undefined;
@@ -68,7 +79,9 @@ export interface Protocols {
     states: MonitorStates,
     message: string,
     among?: ReadonlySet<string>,
+    movedByAnother?: MovedByAnother,
   ): readonly Step[] | Refusal;
+  widening(inner: Automaton, outer: Residual): Violation | Refusal | undefined;
 }
 
 const BEHAVIOUR = "behaviour";
@@ -106,7 +119,8 @@ export class Shard {
 
     const effect = this.#turn(actor, call);
     if (isRefusal(effect)) return this.#after(effect);
-    const entry: Entry = { v: 2, actor: address, ...effect.entry };
+    if (effect.looked) return this.#after({ reply: effect.entry.reply, kept: false });
+    const entry: Entry = { v: 3, actor: address, ...effect.entry };
     const text = encodeEntry(entry, actor.state, effect.state);
     this.#actors.change(entry, effect.state);
     const failed = await this.#log.append(text);
@@ -120,20 +134,22 @@ export class Shard {
 
   /** The whole effect of one message, without applying any of it. */
   #turn(actor: Actor, call: Call): Effect | Refusal {
-    const full = fullLedger(actor, call);
-    if (full !== undefined) return full;
-    const expression = actor.behaviour?.[0] ?? call.behaviour;
+    const expression = actor.behaviour?.expression ?? call.behaviour;
     const automaton = this.#protocols.compile(expression);
     if (isRefusal(automaton)) return automaton;
 
-    const states = statesOf(actor);
-    const all = [{ id: BEHAVIOUR, automaton }, ...call.monitors];
-    const steps = this.#protocols.step(all, states, call.message, call.messages);
+    const { root, digest } = call.token;
+    const states = statesOf(actor, root);
+    const name = actor.behaviour?.name;
+    const all = [{ id: BEHAVIOUR, automaton, ...(name !== undefined && { name }) }, ...call.monitors];
+    const steps = this.#protocols.step(all, states, call.message, call.messages, othersOf(actor, call));
     if (isRefusal(steps)) return steps;
     const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
     const monitors = monitorRecords(steps, call.monitors);
-    if (crowded(actor, monitors, call.now_ms))
-      return refuse("quota_exceeded", `the actor has ${MONITORS_PER_ACTOR_MAX} protocols in progress`);
+    const looked = call.reads && steps.every(({ from, to }) => from === to);
+    const full =
+      crowded(actor.monitors, root, monitors, call.now_ms) ?? (looked ? undefined : fullLedger(actor, call));
+    if (full !== undefined) return full;
 
     const { message, args, now_ms, seed, signer, idempotency, nonce } = call;
     const turn = call.run({ state: actor.state, message, args, now_ms, seed, actor: call.actor });
@@ -144,15 +160,20 @@ export class Shard {
         "handler_invalid",
         `${message} is declared to read only, but the handler changed the state`,
       );
+    const now: BehaviourRecord = name === undefined ? [expression, behaviour] : [expression, behaviour, name];
+    const under = goesOnUnder(turn.become, call, now, this.#protocols);
+    if (isRefusal(under)) return under;
     return {
       state,
+      looked,
       entry: {
         message,
         args,
         at: now_ms,
         seed,
         signer,
-        behaviour: [expression, behaviour],
+        token: [root, digest],
+        behaviour: under,
         monitors,
         reply: turn.reply,
         ...(idempotency && {
@@ -167,6 +188,8 @@ export class Shard {
 interface Effect {
   readonly entry: Omit<Entry, "v" | "actor">;
   readonly state: string | undefined;
+  /** It changes nothing at all, so there is nothing to write. */
+  readonly looked: boolean;
 }
 
 function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusal | undefined {
@@ -184,8 +207,16 @@ function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | unde
   });
 }
 
-function statesOf(actor: Actor): MonitorStates {
-  return (id) => (id === BEHAVIOUR ? (actor.behaviour?.[1] ?? 0) : (actor.monitors.get(id)?.state ?? 0));
+function statesOf({ behaviour, monitors }: Actor, root: string): MonitorStates {
+  return (id) => (id === BEHAVIOUR ? (behaviour?.state ?? 0) : (monitors.get(root, id)?.state ?? 0));
+}
+
+/** Copies of a token are the same token: nothing tells them apart. */
+function othersOf({ behaviour, monitors }: Actor, { token: { root, digest } }: Call): MovedByAnother {
+  return (id) => {
+    const by = id === BEHAVIOUR ? behaviour?.by : monitors.get(root, id)?.by;
+    return by === undefined ? undefined : by !== digest;
+  };
 }
 
 /** The caveat monitors that moved: one that stays where it is needs no record. */
@@ -197,12 +228,4 @@ function monitorRecords(
   return steps
     .filter(({ id, from, to }) => id !== BEHAVIOUR && from !== to)
     .map(({ id, to }) => [id, to, until.get(id) ?? null]);
-}
-
-/** Anyone may attenuate new monitors into being, so their number is bounded, the expired ones not counted. */
-function crowded(actor: Actor, records: readonly MonitorRecord[], now_ms: number): boolean {
-  const added = records.filter(([id]) => !actor.monitors.has(id)).length;
-  if (added === 0 || actor.monitors.size + added <= MONITORS_PER_ACTOR_MAX) return false;
-  const left = [...actor.monitors.values()].filter(({ until_ms }) => !isOver(until_ms, now_ms)).length;
-  return left + added > MONITORS_PER_ACTOR_MAX;
 }

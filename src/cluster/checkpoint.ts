@@ -26,11 +26,12 @@ import {
   type Page,
   pageOf,
   pagesFor,
+  parseManifest,
   recordsOn,
   splitBySize,
 } from "./pages.ts";
 import type { Capture } from "./records.ts";
-import { damaged, used } from "./refusals.ts";
+import { damaged, draining, used } from "./refusals.ts";
 
 /** A checkpoint in the store that nothing names yet. */
 export interface WrittenCheckpoint {
@@ -61,8 +62,8 @@ export class Checkpoints {
     const key = manifestKey(this.#shard, checkpoint.id);
     const found = await this.#read(key);
     if (isRefusal(found)) return found;
-    const manifest = used("object", key, () => JSON.parse(found.lines[0] ?? "") as Manifest);
-    if (isRefusal(manifest)) return manifest;
+    const manifest = parseManifest(found.lines[0]);
+    if (manifest === undefined) return damaged("object", key, "is no manifest of this version");
     this.#current = { checkpoint, manifest };
     const common = await this.#parts(checkpoint.id, "common", manifest.common);
     return isRefusal(common) ? common : { common, epoch: found.header.epoch };
@@ -82,8 +83,14 @@ export class Checkpoints {
   /**
    * Writes what has changed. It takes effect when the ownership names it and `adopt` is called.
    * @param seq the last slot that the capture holds
+   * @param isClosing whether the shard is being given up, for which this must not be waited for
    */
-  async write(capture: Capture, seq: number, header: () => PartHeader): Promise<WrittenCheckpoint | Refusal> {
+  async write(
+    capture: Capture,
+    seq: number,
+    header: () => PartHeader,
+    isClosing: () => boolean = () => false,
+  ): Promise<WrittenCheckpoint | Refusal> {
     const { manifest: before } = this.#current;
     const first = header();
     const id = checkpointId(seq, first.nonce);
@@ -92,6 +99,7 @@ export class Checkpoints {
     const doubled = count > before.pages.length;
     let bytes = 0;
     const put = async (name: string | number, lines: readonly string[]): Promise<Page | Refusal> => {
+      if (isClosing()) return draining();
       const page = await this.#putParts(id, name, lines, header);
       if (!isRefusal(page)) bytes += page.bytes;
       return page;
@@ -126,7 +134,7 @@ export class Checkpoints {
    * Deletes parts that no checkpoint names any more. Only what is older than the current one: what is newer may
    * be the next owner's, should I be deposed without knowing it.
    */
-  async sweep(): Promise<void> {
+  async sweep(isClosing: () => boolean = () => false): Promise<void> {
     const { checkpoint, manifest } = this.#current;
     if (checkpoint === null) return;
     const keys = await this.#store.list(checkpointsPrefix(this.#shard));
@@ -134,6 +142,7 @@ export class Checkpoints {
     const prefix = checkpointsPrefix(this.#shard);
     const named = new Set(manifest.pages.flatMap((page, number) => (page ? [`${page.id}/${number}`] : [])));
     for (const key of keys) {
+      if (isClosing()) return;
       const [id = "", name = ""] = key.slice(prefix.length).split("/");
       const older = Number.parseInt(id, 10) < checkpoint.seq;
       if (older && !named.has(`${id}/${name}`)) await this.#store.delete(key);

@@ -4,12 +4,14 @@
  * Taking the ownership raises the epoch; giving it up leaves the epoch and names nobody. The object also says where
  * recovery begins: the checkpoint.
  */
-import { fromUtf8, utf8 } from "../bytes.ts";
+import { decodeDocument, encodeDocument } from "../checked.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
 import { logPrefix, ownKey } from "./format.ts";
 import { damaged, deposed } from "./refusals.ts";
+
+const FORMAT = "postern-own/1";
 
 export interface Checkpoint {
   /** The last log slot that the checkpoint contains. */
@@ -71,12 +73,8 @@ export async function readOwnership(store: Store, shard: number): Promise<Owned 
 }
 
 export function parseOwnership(body: Uint8Array): Ownership | undefined {
-  try {
-    const ownership = JSON.parse(fromUtf8(body) ?? "") as Ownership;
-    return Number.isSafeInteger(ownership.epoch) ? ownership : undefined;
-  } catch {
-    return undefined;
-  }
+  const ownership: Partial<Ownership> | undefined = decodeDocument(FORMAT, body);
+  return Number.isSafeInteger(ownership?.epoch) ? (ownership as Ownership) : undefined;
 }
 
 /** Whether the record still speaks of the same reign. A reign changes its own record with each checkpoint. */
@@ -103,7 +101,7 @@ async function write(
   etag: string | undefined,
 ): Promise<Owned | Refusal> {
   const condition = etag === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: etag };
-  const put = await settledPut(store, ownKey(shard), utf8(JSON.stringify(ownership)), condition);
+  const put = await settledPut(store, ownKey(shard), encodeDocument(FORMAT, ownership), condition);
   if (put.outcome === "won") return { ownership, etag: put.etag };
   if (put.outcome === "lost") return deposed(shard);
   return refuse("store_unavailable", `the store did not say whether shard ${shard} was taken: ${put.reason}`);

@@ -18,6 +18,7 @@ export interface RetentionOptions {
   readonly shard: number;
   readonly session: string;
   readonly nonce: () => string;
+  readonly onCheckpointFailed?: (why: Refusal) => void;
   readonly checkpointLogBytesMin?: number;
 }
 
@@ -159,15 +160,16 @@ export class Retention {
     const failed = await this.#replace(capture, seq);
     capture.settle(failed === undefined);
     if (failed === undefined) await this.#sweep();
-    // Without a checkpoint the log only stays longer, as long as the store only does not answer.
     else if (failed.code === "not_leader" || failed.facts.damaged !== undefined) this.#onLost(failed);
+    // Without a checkpoint the log only stays longer.
+    else if (!this.#closed) this.#options.onCheckpointFailed?.(failed);
   }
 
   async #replace(capture: Capture, seq: number): Promise<Refusal | undefined> {
     const { store, shard, session, nonce } = this.#options;
     const { epoch } = this.#owned.ownership;
     const header = () => ({ kind: "part", epoch, session, nonce: nonce() }) as const;
-    const written = await this.#checkpoints.write(capture, seq, header);
+    const written = await this.#checkpoints.write(capture, seq, header, () => this.#closed);
     if (isRefusal(written)) return written;
     const { checkpoint } = written;
     const changes = { nonce: nonce(), checkpoint, collected: this.#collected };
@@ -187,11 +189,13 @@ export class Retention {
     if (isRefusal(keys)) return;
     let complete = true;
     for (const key of keys.filter((slot) => slotOf(slot) > this.#collected && slotOf(slot) <= to)) {
+      // Nobody waits for it: who takes the shard over goes on where this one stopped.
+      if (this.#closed) return;
       if (!(await this.#collect(slotOf(key)))) complete = false;
     }
     // What could not be deleted now is met again by the next sweep.
     if (complete) this.#collected = to;
-    await this.#checkpoints.sweep();
+    await this.#checkpoints.sweep(() => this.#closed);
   }
 
   /** @returns whether the slot is done with. What cannot be read may be a seal: it stays. */
