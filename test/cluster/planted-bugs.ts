@@ -22,7 +22,7 @@ const RECOVERY: readonly Bug[] = [
   bug(
     "no check of the ownership after the seal",
     "cluster/recovery.ts",
-    "return (await this.#confirm(seq)) ?? this.#recovered(seq);",
+    "return (await this.#confirm()) ?? this.#recovered(seq);",
     "return this.#recovered(seq);",
   ),
   bug(
@@ -50,16 +50,14 @@ const RECOVERY: readonly Bug[] = [
     "const found = later < seq + COMMIT_WINDOW_MAX ? await this.#read(later) : undefined;",
   ),
   bug(
-    "a slot that is filled meanwhile counts as a hole",
-    "cluster/recovery.ts",
-    "if (again !== undefined) return isRefusal(again) ? again : undefined;",
-    "if (isRefusal(again)) return again;",
-  ),
-  bug(
     "void entries are applied",
     "cluster/recovery.ts",
-    "if (header.epoch === reign) for (const line of lines) records.apply(line);",
-    "for (const line of lines) records.apply(line);",
+    "seq = header.resume;",
+    `for (let gap = seq + 1; gap < header.resume; gap++) {
+          const slot = await this.#read(gap);
+          if (slot !== undefined && !isRefusal(slot)) for (const line of slot.lines) records.apply(line);
+        }
+        seq = header.resume;`,
   ),
   bug(
     "a recovery goes on when it meets a newer reign",

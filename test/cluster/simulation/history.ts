@@ -20,6 +20,7 @@ import type { Manifest } from "../../../src/cluster/pages.ts";
 import type { StoredObject } from "../../../src/store/contract.ts";
 import type { Accounts } from "./accounts.ts";
 import { Bucket, type Observer } from "./bucket.ts";
+import { isOccasion, type Occasion } from "./profile.ts";
 import type { Counted } from "./tally.ts";
 
 interface HistoryEntry {
@@ -50,6 +51,7 @@ export interface HistoryOptions {
   readonly claimed: (shard: number, before: string | null, by: string) => void;
   readonly released: (shard: number, by: string) => void;
   readonly leaseWritten: (session: string, body: Uint8Array, by: string) => void;
+  readonly written: (what: Occasion, by: string) => void;
 }
 
 export class History implements Observer {
@@ -74,6 +76,7 @@ export class History implements Observer {
   put(key: string, body: Uint8Array, before: StoredObject | undefined, by: string): void {
     const [kind, name = ""] = key.split("/");
     const etag = this.bucket.get(key)?.etag ?? "";
+    if (isOccasion(kind)) this.#options.written(kind, by);
     if (kind === "log") this.#slotWritten(Number(name), slotOf(key), body, etag, before);
     else if (kind === "own") this.#ownershipWritten(Number(name), body, before, by);
     else if (kind === "node") this.#options.leaseWritten(name, body, by);
@@ -191,8 +194,10 @@ export class History implements Observer {
     if ((now.checkpoint?.seq ?? 0) < (was?.checkpoint?.seq ?? 0) || now.collected < (was?.collected ?? 0))
       this.#options.fail(`${by} turned the checkpoint of shard ${number} back`);
     if (now.checkpoint?.id !== was?.checkpoint?.id) this.#checkpointed(number, shard, now);
-    if (isClaim) this.#options.claimed(number, was?.session ?? null, by);
-    else if (now.session === null) this.#options.released(number, by);
+    if (isClaim) {
+      this.#options.claimed(number, was?.session ?? null, by);
+      this.#options.written("claim", by);
+    } else if (now.session === null) this.#options.released(number, by);
   }
 
   /** From here on the checkpoint counts: all that it says is durable, and all of it is there. */

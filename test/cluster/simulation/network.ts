@@ -146,7 +146,7 @@ export class Network {
         hear(refusedAtOnce ? this.#latency_ms() : this.#timeout_ms(), request.unclear);
         return;
       }
-      const fault = this.#fault();
+      const fault = this.#fault(request.key);
       if (fault === undefined) this.#arrive(process, request, hear);
       else this.#arriveBadly(fault, process, request, hear);
     });
@@ -206,9 +206,10 @@ export class Network {
     }
   }
 
-  #fault(): RequestFault | undefined {
+  #fault(key: string): RequestFault | undefined {
     const { random, profile } = this.#options;
-    if (this.isCalm || !random.chance(profile.requestFaultRate)) return undefined;
+    const isSpared = this.isCalm || !key.startsWith(profile.faultyPrefix);
+    if (isSpared || !random.chance(profile.requestFaultRate)) return undefined;
     return random.pick(profile.requestFaults);
   }
 

@@ -18,7 +18,7 @@ import { History } from "./history.ts";
 import { Network } from "./network.ts";
 import { Node } from "./node.ts";
 import { Process } from "./process.ts";
-import { type ClusterEvent, drawProfile, type Profile } from "./profile.ts";
+import { type ClusterEvent, drawProfile, type Occasion, type Profile } from "./profile.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Counted, Tally } from "./tally.ts";
@@ -63,6 +63,7 @@ export class Simulation {
       claimed: (...claim) => this.#claimed(...claim),
       released: (...release) => this.#released(...release),
       leaseWritten: (...write) => this.#leaseWritten(...write),
+      written: (...write) => this.#strike(...write),
     });
     this.#network = new Network({
       random: this.#random,
@@ -163,18 +164,29 @@ export class Simulation {
   #planEvent(): void {
     this.#scheduler.after(this.#random.exponential(this.profile.event_ms), () => {
       if (this.#network.isCalm) return;
-      this.#befall(this.#random.pick(this.profile.events));
+      const node = this.#nodes[this.#random.below(this.profile.nodes)];
+      if (node !== undefined) this.#befall(this.#random.pick(this.profile.events), node);
       if (this.profile.loses && this.#random.chance(0.3)) this.#loseSlot();
       this.#planEvent();
     });
   }
 
-  #befall(event: ClusterEvent): void {
+  /** At the worst time: in the moments after it has written such an object. */
+  #strike(what: Occasion, by: string): void {
+    const { strikes, latency_ms } = this.profile;
+    const node = this.#sessions.get(by);
+    if (node === undefined || strikes?.when !== what || !this.#random.chance(strikes.chance)) return;
+    const event = this.#random.pick(["pause", "pause", "crash", "cut_store"] as const);
+    this.#scheduler.after(this.#random.between(0, 6) * latency_ms, () => {
+      if (!this.#network.isCalm) this.#befall(event, node);
+    });
+  }
+
+  #befall(event: ClusterEvent, node: Node): void {
     const { ttl_ms, nodes } = this.profile;
-    const node = this.#nodes[this.#random.below(nodes)];
     const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1.3, 2, 3]) * this.#random.between(0.8, 1.2);
-    if (node === undefined || !node.process.isAlive) return;
     const { process } = node;
+    if (!process.isAlive) return;
     this.#tally.count(event);
     this.#note(() => `${event} of ${process.session} for ${lasts_ms.toFixed(0)} ms`);
     if (event === "pause") {
