@@ -201,12 +201,6 @@ const LEASES: readonly Bug[] = [
     "asked_ms - before.looked_ms",
   ),
   bug(
-    "silence is counted from the question on",
-    "cluster/peers.ts",
-    "looked_ms: answered_ms,",
-    "looked_ms: asked_ms,",
-  ),
-  bug(
     "who is silent for most of a TTL is dead",
     "cluster/peers.ts",
     "before.unchanged_ms >= ttl_ms;",
@@ -283,12 +277,6 @@ const RETENTION: readonly Bug[] = [
     `const written = await this.#checkpoints.write(capture, seq, header);`,
     `const written = await this.#checkpoints.write(capture, seq, header);
     if (!isRefusal(written)) this.#checkpoints.adopt(written);`,
-  ),
-  bug(
-    "a record on a page that was replaced is not read again",
-    "cluster/checkpoint.ts",
-    "if (isRefusal(lines) && this.#current.manifest !== manifest) continue;",
-    "",
   ),
   bug(
     "a checkpoint leaves out a page that has changed",

@@ -1,6 +1,6 @@
 /**
  * A node: the real member, log and actors in a simulated process, and the gate before them, which does what
- * `src/shards.ts` does with requests.
+ * `src/server.ts` and `src/shards.ts` do with requests.
  */
 import { Actors } from "../../../src/actor/actors.ts";
 import { type Answer, Shard } from "../../../src/actor/shard.ts";
@@ -61,6 +61,7 @@ export class Node {
   readonly #misled = new Set<string>();
   #spying = false;
   #asked = false;
+  #serving = false;
   #draining = false;
 
   constructor(options: NodeOptions) {
@@ -93,6 +94,8 @@ export class Node {
   async run(): Promise<void> {
     const failed = await this.#member.start();
     if (failed !== undefined) return this.#end("not started", failed);
+    await this.#member.settled();
+    this.#serving = true;
     for (;;) {
       await this.process.sleep(this.#options.profile.ttl_ms / 3);
       // As if it had been long ago that the actors were called: all leave memory that may.
@@ -102,7 +105,7 @@ export class Node {
 
   /** Hands all shards over and ends. */
   async drain(): Promise<void> {
-    if (this.#draining) return;
+    if (this.#draining || !this.#serving) return;
     this.#draining = true;
     await this.#member.drain();
     await this.#member.leave();
@@ -131,6 +134,7 @@ export class Node {
   /** @param passedOn another node has sent it here */
   async handle(operation: Operation, deadline_ms: number, passedOn = false): Promise<Answer | Refusal> {
     const { process } = this;
+    if (!this.#serving) return refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
     const patience_ms = process.now_ms() + Math.min(deadline_ms, PLACE_PATIENCE_MS);
     const avoid = new Set<string>();
     for (;;) {

@@ -22,7 +22,17 @@ export const REQUEST_FAULTS = [
 export type RequestFault = (typeof REQUEST_FAULTS)[number];
 
 /** What may befall a process, a connection, or the store. */
-export const EVENTS = ["pause", "crash", "drain", "cut_store", "cut_nodes", "outage", "wall_jump"] as const;
+export const EVENTS = [
+  "pause",
+  /** A pause, after which the process does not see for a while that it was declared dead. */
+  "zombie",
+  "crash",
+  "drain",
+  "cut_store",
+  "cut_nodes",
+  "outage",
+  "wall_jump",
+] as const;
 export type ClusterEvent = (typeof EVENTS)[number];
 
 /** What a process writes just before it is struck. */

@@ -176,7 +176,7 @@ export class Simulation {
     const { strikes, latency_ms } = this.profile;
     const node = this.#sessions.get(by);
     if (node === undefined || strikes?.when !== what || !this.#random.chance(strikes.chance)) return;
-    const event = this.#random.pick(["pause", "pause", "crash", "cut_store"] as const);
+    const event = this.#random.pick(["pause", "zombie", "crash", "cut_store"] as const);
     this.#scheduler.after(this.#random.between(0, 6) * latency_ms, () => {
       if (!this.#network.isCalm) this.#befall(event, node);
     });
@@ -184,7 +184,8 @@ export class Simulation {
 
   #befall(event: ClusterEvent, node: Node): void {
     const { ttl_ms, nodes } = this.profile;
-    const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1.3, 2, 3]) * this.#random.between(0.8, 1.2);
+    // What lasts about as long as a lease is the most dangerous.
+    const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1, 1.2, 2, 3]) * this.#random.between(0.8, 1.2);
     const { process } = node;
     if (!process.isAlive) return;
     this.#tally.count(event);
@@ -192,6 +193,11 @@ export class Simulation {
     if (event === "pause") {
       process.pause();
       this.#scheduler.after(lasts_ms, () => process.resume());
+    } else if (event === "zombie") {
+      process.pause();
+      this.#network.cutFromLeases(process, true);
+      this.#scheduler.after(lasts_ms, () => process.resume());
+      this.#scheduler.after(lasts_ms + ttl_ms, () => this.#network.cutFromLeases(process, false));
     } else if (event === "crash") {
       process.end();
       this.#startLater(process.node);
@@ -275,6 +281,7 @@ export class Simulation {
     for (const { process } of this.#living) {
       process.resume();
       this.#network.cutFromStore(process, false);
+      this.#network.cutFromLeases(process, false);
       for (let other = 0; other < this.profile.nodes; other++)
         this.#network.cutFromEachOther(process.node, other, false);
     }
