@@ -87,7 +87,7 @@ export class Network {
       list: (prefix) =>
         send<readonly string[] | Refusal>({
           key: prefix,
-          apply: () => bucket.list(prefix),
+          apply: () => bucket.list(prefix, by),
           unclear: SILENT,
           writes: false,
           once: false,

@@ -13,10 +13,12 @@ import type { History } from "./history.ts";
 import type { Network } from "./network.ts";
 import type { Process } from "./process.ts";
 import type { Profile } from "./profile.ts";
+import type { Random } from "./random.ts";
 import { type Counted, isCounted } from "./tally.ts";
 
 export interface NodeOptions {
   readonly process: Process;
+  readonly random: Random;
   readonly profile: Profile;
   readonly network: Network;
   readonly history: History;
@@ -98,8 +100,12 @@ export class Node {
     this.#serving = true;
     for (;;) {
       await this.process.sleep(this.#options.profile.ttl_ms / 3);
-      // As if it had been long ago that the actors were called: all leave memory that may.
-      for (const { actors } of this.#runtimes.values()) actors.evict(this.process.now_ms(), 0);
+      for (const { actors, log } of this.#runtimes.values()) {
+        // As if it had been long ago that the actors were called: all leave memory that may.
+        actors.evict(this.process.now_ms(), 0);
+        // As before a move, but in the midst of calls.
+        if (this.#options.random.chance(0.2)) void log.checkpoint();
+      }
     }
   }
 

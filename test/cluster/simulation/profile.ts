@@ -35,13 +35,13 @@ export const EVENTS = [
 ] as const;
 export type ClusterEvent = (typeof EVENTS)[number];
 
-/** What a process writes just before it is struck. */
+/** When a process is struck: when it has written such an object, or when it begins to recover a shard. */
 const OCCASIONS = [
-  { when: "claim", chance: 0.3 },
+  { when: "recovery", chance: 0.3 },
   { when: "node", chance: 0.02 },
   { when: "own", chance: 0.05 },
   { when: "log", chance: 0.02 },
-  { when: "ckpt", chance: 0.02 },
+  { when: "ckpt", chance: 0.05 },
 ] as const;
 export type Occasion = (typeof OCCASIONS)[number]["when"];
 
@@ -94,17 +94,17 @@ export function drawProfile(random: Random): Profile {
     ttl_ms,
     latency_ms: random.pick([1, 3, 10, ttl_ms / 50, ttl_ms / 10]),
     window: random.pick([1, 2, 4, 4]),
-    checkpointLogBytesMin: random.pick([1, 1, 20_000, 60_000, 1e9]),
+    checkpointLogBytesMin: random.pick([1, 1, 1, 20_000, 60_000, 1e9]),
     paddingLength: isLarge ? 95_000 : random.pick([0, 0, 100]),
     clients: isLarge ? 3 : random.pick([1, 3, 5, 8]),
     operationsPerClient: isLarge ? 20 : random.pick([20, 40, 80]),
     chaos_ms: ttl_ms * random.pick([5, 8, 12]),
-    requestFaultRate: random.pick(faultyPrefix === "" ? [0, 0.005, 0.02, 0.08] : [0.05, 0.2]),
+    requestFaultRate: random.pick(faultyPrefix === "" ? [0, 0.005, 0.02, 0.1] : [0.05, 0.3]),
     faultyPrefix,
     requestFaults: random.some(REQUEST_FAULTS),
     event_ms: ttl_ms * random.pick([0.3, 0.7, 1.5, 4]),
     events: random.some(EVENTS),
-    strikes: random.pick([undefined, random.pick(OCCASIONS)]),
-    loses: random.chance(0.08),
+    strikes: random.pick([undefined, ...OCCASIONS]),
+    loses: random.chance(0.1),
   };
 }

@@ -63,7 +63,7 @@ export class Simulation {
       claimed: (...claim) => this.#claimed(...claim),
       released: (...release) => this.#released(...release),
       leaseWritten: (...write) => this.#leaseWritten(...write),
-      written: (...write) => this.#strike(...write),
+      occasion: (...occasion) => this.#strike(...occasion),
     });
     this.#network = new Network({
       random: this.#random,
@@ -138,6 +138,7 @@ export class Simulation {
       accounts: this.#accounts,
       nodeOf: (session) => this.#sessions.get(session),
       isGone: (place) => this.#isGone(process, place),
+      random: this.#random,
       count: (what) => this.#tally.count(what),
       fail: (what) => this.fail(new Error(what)),
       trace: (what) => this.#note(what),
@@ -176,8 +177,8 @@ export class Simulation {
     const { strikes, latency_ms } = this.profile;
     const node = this.#sessions.get(by);
     if (node === undefined || strikes?.when !== what || !this.#random.chance(strikes.chance)) return;
-    const event = this.#random.pick(["pause", "zombie", "crash", "cut_store"] as const);
-    this.#scheduler.after(this.#random.between(0, 6) * latency_ms, () => {
+    const event = this.#random.pick(["pause", "zombie", "zombie", "crash", "cut_store"] as const);
+    this.#scheduler.after(this.#random.between(0, this.#random.pick([2, 6])) * latency_ms, () => {
       if (!this.#network.isCalm) this.#befall(event, node);
     });
   }
@@ -225,7 +226,7 @@ export class Simulation {
 
   #loseSlot(): void {
     const shard = this.#random.below(this.profile.shards);
-    if (!this.#history.lose(shard)) return;
+    if (!this.#history.lose(shard, (slots) => this.#random.pick(slots))) return;
     this.#tally.count("slot lost");
     this.#note(() => `the store loses a slot of shard ${shard}`);
   }
@@ -307,7 +308,7 @@ export class Simulation {
       get: (key) => Promise.resolve(bucket.get(key)),
       put: (key, body, condition) => Promise.resolve(bucket.put(key, body, condition, "last")),
       delete: () => Promise.resolve("done"),
-      list: (prefix) => Promise.resolve(bucket.list(prefix)),
+      list: (prefix) => Promise.resolve(bucket.list(prefix, "last")),
       close: async () => {},
     };
     for (let shard = 0; shard < this.profile.shards; shard++) {
