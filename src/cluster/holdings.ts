@@ -72,8 +72,9 @@ export class Holdings {
       const failed = this.failure(shard);
       if (failed !== undefined) return failed;
       const refusal = await this.#take(shard, isFree);
-      if (refusal?.code === "store_unavailable")
-        this.#failed.set(shard, { why: refusal, until_ms: this.#options.clock.now_ms() + SHARD_RETRY_MS });
+      if (refusal?.code !== "store_unavailable") return refusal;
+      this.#failed.set(shard, { why: refusal, until_ms: this.#options.clock.now_ms() + SHARD_RETRY_MS });
+      this.#options.closed(shard, refusal);
       return refusal;
     });
   }
@@ -103,7 +104,7 @@ export class Holdings {
   }
 
   async #open(shard: number, found: Owned | undefined): Promise<Refusal | undefined> {
-    const { records: fresh, opened, closed, checkpointFailed } = this.#options;
+    const { records: fresh, opened, checkpointFailed } = this.#options;
     const records = fresh(shard);
     const onStepDown = (why: Refusal): void => this.#close(shard, why);
     const onCheckpointFailed = (why: Refusal): void => checkpointFailed?.(shard, why);
@@ -112,9 +113,7 @@ export class Holdings {
     const log = await openLog(options, found, records).catch((error: unknown) => brokenBy(shard, error));
     if (isRefusal(log)) {
       // Somebody else was faster: that is no failure.
-      if (log.code === "not_leader") return void (await this.look(shard));
-      closed(shard, log);
-      return log;
+      return log.code === "not_leader" ? void (await this.look(shard)) : log;
     }
     if (log.ended !== undefined) return log.ended;
     this.#mine.set(shard, log);
