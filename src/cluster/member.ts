@@ -168,9 +168,9 @@ export class Member {
     return this.#watch.meet();
   }
 
-  /** Another node says who owns the shard. It is believed as far as a call sent there in vain. */
+  /** Another node says who owns the shard. It is believed until the store says otherwise. */
   told(shard: number, session: string, epoch: number): void {
-    this.#owners.tell(shard, { session, epoch });
+    if (this.#peers.lives(session)) this.#owners.hint(shard, { session, epoch });
   }
 
   /** Hands all shards over, at first to nodes that live; calls are still placed. */
@@ -269,9 +269,12 @@ export class Member {
   #begin(under: Set<number>, most: number, shard: number, work: () => Promise<unknown>): void {
     if (this.#draining || under.has(shard) || under.size >= most) return;
     under.add(shard);
+    const wasOpen = this.#holdings.get(shard) !== undefined;
     void work().finally(() => {
       under.delete(shard);
-      if (!this.#presence.hasEnded) this.#plan();
+      // What came to nothing waits for the next look: the same again at once would not end.
+      const isDone = wasOpen !== (this.#holdings.get(shard) !== undefined);
+      if (isDone && !this.#presence.hasEnded) this.#plan();
     });
   }
 
