@@ -168,9 +168,13 @@ export class Member {
     return this.#watch.meet();
   }
 
-  /** Another node says who owns the shard. It is believed until the store says otherwise. */
+  /**
+   * Another node says who owns the shard. It is believed until the store says otherwise. I may be told that it is I: a
+   * claim whose end stayed unclear has arrived.
+   */
   told(shard: number, session: string, epoch: number): void {
-    if (this.#peers.lives(session)) this.#owners.hint(shard, { session, epoch });
+    const mayOwn = session === this.#options.session || this.#peers.lives(session);
+    if (mayOwn) this.#owners.hint(shard, { session, epoch });
   }
 
   /** Hands all shards over, at first to nodes that live; calls are still placed. */
