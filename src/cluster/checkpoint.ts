@@ -27,6 +27,7 @@ import {
   pageOf,
   pagesFor,
   parseManifest,
+  recordOn,
   recordsOn,
   splitBySize,
 } from "./pages.ts";
@@ -77,7 +78,7 @@ export class Checkpoints {
       const lines = await this.#page(manifest, pageOf(key, manifest.pages.length));
       // A later checkpoint may have replaced the page while it was being read, and deleted it.
       if (isRefusal(lines) && this.#current.manifest !== manifest) continue;
-      return isRefusal(lines) ? lines : (recordsOn(lines).get(key) ?? []);
+      return isRefusal(lines) ? lines : recordOn(lines, key);
     }
   }
 
