@@ -7,18 +7,19 @@
  * randomness and the store come in as arguments, so the same gate runs on Node and at the edge.
  */
 import { Hono } from "hono";
-import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
+import type { Answer, Call } from "./actor/shard.ts";
+import type { Word } from "./actor/word.ts";
 import { authorize, type Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
+import { actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { type Envelope, type EnvelopeOptions, nonceKey, openEnvelope, replayed } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
-import { parseJson } from "./json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
-import { monitorId } from "./protocol/monitor.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
+import type { Requested } from "./request/batch.ts";
 import { readBody } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
 import { type PassedOn, readPassedOn, readTimeout } from "./request/headers.ts";
@@ -26,7 +27,6 @@ import { HTTP_SIGNATURE_TAG, taggedHash } from "./signature/bip340.ts";
 import { rememberUntil } from "./signature/freshness.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 import type { SignatureScheme } from "./signature/scheme.ts";
-import type { ActorType, MessageType } from "./tenants.ts";
 import { verifyingKey } from "./token/keyring.ts";
 import { parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
 import { verify } from "./token/verify.ts";
@@ -62,7 +62,7 @@ export function createGateway(gate: GatewayOptions): Hono {
     const refusal = gate.unready();
     return refusal === undefined ? c.json({ status: "ready" }) : problemResponse(refusal, reply.requestId());
   });
-  app.post("/v1/:tenant/:type/:id/:message", (c) =>
+  app.post("/v1/:tenant/:type/:id/:message?", (c) =>
     replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, notes, callsInFlight)),
   );
   app.all("*", (c) =>
@@ -96,7 +96,7 @@ async function pass(
   const envelope = openEnvelope(gate, request);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
-  notes.message = envelope.target.message;
+  if (envelope.target.message !== undefined) notes.message = envelope.target.message;
 
   const token = verifyCaller(gate, envelope);
   if (isRefusal(token)) return token;
@@ -107,7 +107,7 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    const outcome = await passBody(gate, request, envelope, token, passedOn, deadline_ms);
+    const outcome = await passBody(gate, request, envelope, token, passedOn, deadline_ms, notes);
     if (outcome instanceof Response) notes.hop = "sent";
     return outcome;
   } finally {
@@ -123,19 +123,25 @@ async function passBody(
   token: VerifiedMacaroon,
   { hops }: PassedOn,
   deadline_ms: number,
+  notes: Notes,
 ): Promise<Answer | Response | Refusal> {
   const body = await readBody(request);
   if (isRefusal(body)) return body;
   const digest = checkContentDigest(request.headers.get("content-digest"), body);
   if (isRefusal(digest)) return digest;
 
+  const word = readWord(envelope.target, body);
+  if (isRefusal(word)) return word;
+  notes.message = word.map(({ message }) => message).join(",");
   // Asked anew: a body may take its time, and a token may expire or be revoked meanwhile.
   const now_ms = gate.now_ms();
-  const grant = authorizeCall(envelope, token, now_ms);
+  const grant = authorizeWord(envelope, token, word, now_ms);
   if (isRefusal(grant)) return grant;
-  const message = typedMessage(envelope);
-  if (isRefusal(message)) return message;
-  const call = composeCall(gate, envelope, grant, message, body, digest, now_ms);
+  const actor = actorType(envelope);
+  if (isRefusal(actor)) return actor;
+  const messages = typedWord(gate, envelope.target, actor, word);
+  if (isRefusal(messages)) return messages;
+  const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
   if (isRefusal(call)) return call;
 
   if (gate.monotonic_ms() > deadline_ms)
@@ -180,88 +186,20 @@ function admitOnce(gate: GatewayOptions, { signature }: Envelope): () => Refusal
   };
 }
 
-function authorizeCall({ target, tenant, signature }: Envelope, token: VerifiedMacaroon, now_ms: number) {
-  const { type, id, message } = target;
-  const access = { actor: { type, id }, message, now_ms, signer: signature.keyid };
-  return tenant.revoked.refuse(token, access.signer) ?? authorize(token, access, { holder: tenant.holder });
-}
-
-interface TypedMessage {
-  readonly actor: ActorType;
-  readonly message: MessageType;
-}
-
-function typedMessage({ target, tenant }: Envelope): TypedMessage | Refusal {
-  const actor = tenant.actors.get(target.type);
-  if (actor === undefined) return refuse("no_such_actor_type", `there is no actor type ${target.type}`);
-  const message = actor.messages.get(target.message);
-  if (message !== undefined) return { actor, message };
-  return refuse("no_such_message", `${target.type} has no message ${target.message}`, {
-    enabled: [...actor.messages.keys()].toSorted(),
-  });
-}
-
-/** Arguments of the right type, the token's monitors, and the handler: all that the shard needs. */
-function composeCall(
-  gate: GatewayOptions,
-  { target, signature, idempotencyKey }: Envelope,
-  grant: Grant,
-  { actor, message }: TypedMessage,
-  body: Uint8Array,
-  digest: Uint8Array,
+/** Asks every caveat about each message of the word. */
+function authorizeWord(
+  { target, tenant, signature }: Envelope,
+  token: VerifiedMacaroon,
+  word: Word<Requested>,
   now_ms: number,
-): Call | Refusal {
-  const args = parseJson(body);
-  if (isRefusal(args)) return args;
-  const violation = message.checkArgs(args.value);
-  if (violation !== undefined)
-    return refuse("schema_violation", `the arguments ${at(violation)}`, { path: violation.path });
-  const monitors = claimedMonitors(gate, grant);
-  if (isRefusal(monitors)) return monitors;
-  return {
-    tenant: target.tenant,
-    actor: `${target.type}/${target.id}`,
-    message: target.message,
-    args: args.value,
-    signer: signature.keyid,
-    now_ms,
-    seed: toHex(gate.random(16)),
-    behaviour: actor.behaviour,
-    monitors,
-    messages: grant.messages,
-    reads: message.reads,
-    idempotency:
-      idempotencyKey === undefined
-        ? undefined
-        : {
-            // Callers cannot meet each other's keys, and a key means one message with one body.
-            key: `${signature.keyid}:${idempotencyKey}`,
-            digest: `${target.message}:${toHex(digest)}`,
-          },
-    nonce: { key: nonceKey(signature), until_s: rememberUntil(signature) },
-    run: (turn) => {
-      const result = actor.run(turn);
-      if (isRefusal(result)) return result;
-      const broken = message.checkResult(result.reply);
-      return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
-    },
-  };
-}
-
-const at = ({ path, reason }: { path: string; reason: string }): string =>
-  `${path === "" ? "" : `at ${path} `}${reason}`;
-
-function claimedMonitors(gate: GatewayOptions, grant: Grant): readonly CaveatMonitor[] | Refusal {
-  const monitors: CaveatMonitor[] = [];
-  for (const { index, text, expression, tail, until_ms } of grant.protocols) {
-    const automaton = gate.protocols.get(expression);
-    const caveat = { index, text };
-    if (isRefusal(automaton))
-      return refuse("unknown_caveat", `caveat ${index} is refused: ${automaton.detail}`, {
-        token: 0,
-        caveat,
-      });
-    monitors.push({ id: monitorId(tail), automaton, caveat, until_ms });
-  }
-  return monitors;
+): Grant | Refusal {
+  const { type, id } = target;
+  const signer = signature.keyid;
+  const revoked = tenant.revoked.refuse(token, signer);
+  if (revoked !== undefined) return revoked;
+  const grants = eachCall(target, word, ({ message }) =>
+    authorize(token, { actor: { type, id }, message, now_ms, signer }, tenant),
+  );
+  // What they grant beside the message is the same.
+  return isRefusal(grants) ? grants : grants[0];
 }

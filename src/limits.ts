@@ -117,6 +117,12 @@ export const SCHEMA_WORK_MAX = 1_000_000;
 
 // ── Actors ───────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Calls of one batch: they run in one go, each in a fresh instance, with the fuel and the output of one turn together. */
+export const BATCH_CALLS_MAX = 32;
+/** References to earlier results in one batch: each is a path to walk before its size is known. */
+export const BATCH_REFERENCES_MAX = 1024;
+/** Arguments of one batch that hold references, together and resolved: twelve characters may stand for a megabyte. */
+export const BATCH_RESOLVED_BYTES_MAX = BODY_BYTES_MAX;
 /** State of one actor, as JSON text: it is written to the log at each change. */
 export const STATE_BYTES_MAX = 1024 * 1024;
 /** Monitors that left their start, for one actor: anyone may attenuate a new one into being. */

@@ -6,7 +6,7 @@
  */
 import { fromUtf8 } from "./bytes.ts";
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
-import { runTurn, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
+import { runTurn, TURN_BOUNDS, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
 import { instrumentedKey, type PublishedTenant, policyKey, wrongMasterKey } from "./publish.ts";
@@ -26,7 +26,7 @@ export interface ActorType {
   readonly messages: ReadonlyMap<string, MessageType>;
   readonly protocol: string;
   readonly behaviour: string;
-  readonly run: (turn: Turn) => TurnResult | Refusal;
+  readonly run: (turn: Turn, fuel: number) => TurnResult | Refusal;
 }
 
 export interface Tenant {
@@ -154,7 +154,12 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
   const { protocol, behaviour } = policy;
-  return { messages, protocol, behaviour, run: (turn) => runTurn(module, turn) };
+  return {
+    messages,
+    protocol,
+    behaviour,
+    run: (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
+  };
 }
 
 function compileMessage({ args, result, reads }: MessagePolicy): MessageType {

@@ -1,14 +1,13 @@
 /**
  * The shard's runtime: one call at a time for each actor, its effect whole or not at all.
  *
- * Once its actor is in memory, a call looks at the kept replies, steps all monitors, runs the handler's turn, and
- * becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already sees the new
+ * Once its actor is in memory, a call looks at the kept replies, steps all monitors through its messages, runs the
+ * handler's turns, and becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already sees the new
  * state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
  * only looked (a kept reply, a refusal that depends on state) waits for what it saw to be durable, and for this node
  * to be sure that no other one leads.
  */
 import type { ReadRecord } from "../cluster/records.ts";
-import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { IDEMPOTENCY_RETENTION_MS, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
@@ -16,10 +15,8 @@ import type { Automaton } from "../protocol/automaton.ts";
 import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
 import { type Actor, isOver } from "./actor.ts";
 import type { Actors } from "./actors.ts";
-import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
-
-/** What a turn leaves: its reply, and the new state as JSON text where it changed. */
-type TurnResult = Pick<HandlerResult, "reply" | "state">;
+import { type Entry, encodeEntry, type MonitorRecord, replyOf } from "./entry.ts";
+import { type Message, runWord, stepWord, type Word } from "./word.ts";
 
 export interface CaveatMonitor extends Monitor {
   readonly until_ms: number | undefined;
@@ -29,21 +26,18 @@ export interface Call {
   readonly tenant: string;
   /** `type/id`. */
   readonly actor: string;
-  readonly message: string;
-  readonly args: Json;
+  readonly word: Word<Message>;
+  /** The word was sent as a batch: the answer is an array, with a reply for each message. */
+  readonly batch: boolean;
   readonly signer: string;
   readonly now_ms: number;
-  readonly seed: string;
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
   readonly behaviour: string;
   readonly monitors: readonly CaveatMonitor[];
   /** Messages that the token allows at all; `undefined` where it does not say. */
   readonly messages: ReadonlySet<string> | undefined;
-  /** The message is declared to change no state. */
-  readonly reads: boolean;
   readonly idempotency: { readonly key: string; readonly digest: string } | undefined;
   readonly nonce: { readonly key: string; readonly until_s: number };
-  readonly run: (turn: Turn) => TurnResult | Refusal;
 }
 
 export interface Answer {
@@ -104,13 +98,13 @@ export class Shard {
     const kept = keptReply(actor, call);
     if (kept !== undefined) return this.#after(kept);
 
-    const effect = this.#turn(actor, call);
+    const effect = this.#effect(actor, call);
     if (isRefusal(effect)) return this.#after(effect);
-    const entry: Entry = { v: 2, actor: address, ...effect.entry };
+    const entry: Entry = { v: 3, actor: address, ...effect.entry };
     const text = encodeEntry(entry, actor.state, effect.state);
     this.#actors.change(entry, effect.state);
     const failed = await this.#log.append(text);
-    return failed ?? { reply: entry.reply, kept: false };
+    return failed ?? { reply: replyOf(entry), kept: false };
   }
 
   /** An answer that only looked: it leaves when what it saw is durable and no other node can have gone further. */
@@ -118,8 +112,8 @@ export class Shard {
     return (await this.#log.settled()) ?? (await this.#log.confirm()) ?? answer;
   }
 
-  /** The whole effect of one message, without applying any of it. */
-  #turn(actor: Actor, call: Call): Effect | Refusal {
+  /** The whole effect of a call, without applying any of it. */
+  #effect(actor: Actor, call: Call): Effect | Refusal {
     const full = fullLedger(actor, call);
     if (full !== undefined) return full;
     const expression = actor.behaviour?.[0] ?? call.behaviour;
@@ -128,33 +122,25 @@ export class Shard {
 
     const states = statesOf(actor);
     const all = [{ id: BEHAVIOUR, automaton }, ...call.monitors];
-    const steps = this.#protocols.step(all, states, call.message, call.messages);
+    const steps = stepWord(this.#protocols, all, states, call);
     if (isRefusal(steps)) return steps;
     const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
     const monitors = monitorRecords(steps, call.monitors);
     if (crowded(actor, monitors, call.now_ms))
       return refuse("quota_exceeded", `the actor has ${MONITORS_PER_ACTOR_MAX} protocols in progress`);
 
-    const { message, args, now_ms, seed, signer, idempotency, nonce } = call;
-    const turn = call.run({ state: actor.state, message, args, now_ms, seed, actor: call.actor });
-    if (isRefusal(turn)) return turn;
-    const state = turn.state === actor.state ? undefined : turn.state;
-    if (call.reads && state !== undefined)
-      return refuse(
-        "handler_invalid",
-        `${message} is declared to read only, but the handler changed the state`,
-      );
+    const ran = runWord(call, actor.state);
+    if (isRefusal(ran)) return ran;
+    const { now_ms, signer, batch, idempotency, nonce } = call;
     return {
-      state,
+      state: ran.state,
       entry: {
-        message,
-        args,
         at: now_ms,
-        seed,
         signer,
+        turns: ran.turns,
+        ...(batch && { batch }),
         behaviour: [expression, behaviour],
         monitors,
-        reply: turn.reply,
         ...(idempotency && {
           kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
         }),
