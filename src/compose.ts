@@ -4,9 +4,10 @@
  * A single call is a word of one message; a batch is a word of several, and a refusal says which of them is meant.
  */
 import type { Call, CaveatMonitor } from "./actor/shard.ts";
-import type { Message, Word } from "./actor/word.ts";
+import type { Message, TurnResult, Word } from "./actor/word.ts";
 import type { Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
+import type { Turn } from "./dispatch/sandbox.ts";
 import { type Envelope, nonceKey } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { parseJson } from "./json.ts";
@@ -75,24 +76,28 @@ function typedMessage(
     return refuse("no_such_message", `${typeName} has no message ${name}`, {
       enabled: [...actor.messages.keys()].toSorted(),
     });
-  const isWhole = references.size === 0;
-  const wrong = isWhole ? refuseArguments(type, args) : undefined;
-  if (wrong !== undefined) return wrong;
-  return {
-    name,
-    args,
-    references,
-    seed: toHex(random(16)),
-    reads: type.reads,
-    run: (turn, fuel) => {
-      const wrong = isWhole ? undefined : refuseArguments(type, turn.args);
-      if (wrong !== undefined) return wrong;
-      const result = actor.run(turn, fuel);
-      if (isRefusal(result)) return result;
-      const broken = type.checkResult(result.reply);
-      return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
-    },
-  };
+  const refers = references.size > 0;
+  const wrong = refers ? undefined : refuseArguments(type, args);
+  return (
+    wrong ?? {
+      name,
+      args,
+      references,
+      seed: toHex(random(16)),
+      reads: type.reads,
+      run: (turn, fuel) => {
+        const broken = refers ? refuseArguments(type, turn.args) : undefined;
+        return broken ?? typedTurn(actor, type, turn, fuel);
+      },
+    }
+  );
+}
+
+function typedTurn(actor: ActorType, type: MessageType, turn: Turn, fuel: number): TurnResult | Refusal {
+  const result = actor.run(turn, fuel);
+  if (isRefusal(result)) return result;
+  const broken = type.checkResult(result.reply);
+  return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
 }
 
 function refuseArguments({ checkArgs }: MessageType, args: Message["args"]): Refusal | undefined {

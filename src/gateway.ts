@@ -6,13 +6,15 @@
  * Cheap refusals come first; what costs memory is written only after the signature has verified. The clock,
  * randomness and the store come in as arguments, so the same gate runs on Node and at the edge.
  */
-import { Hono } from "hono";
-import type { Answer, Call } from "./actor/shard.ts";
+import { type Context, Hono } from "hono";
+import type { Position } from "./actor/position.ts";
+import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
 import { authorize, type Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
 import { actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
+import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, nonceKey, openEnvelope, replayed } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
@@ -38,6 +40,12 @@ export interface GatewayOptions extends EnvelopeOptions {
     incoming: Incoming,
     deadline_ms: number,
   ) => Promise<Answer | Response | Refusal>;
+  /** Asks there what may be sent to the actor. */
+  readonly describe: (
+    question: Question,
+    incoming: Incoming,
+    deadline_ms: number,
+  ) => Promise<Position | Response | Refusal>;
   /** Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease. */
   readonly meetPeers: (host: string) => Promise<void>;
   readonly protocols: ProtocolCache;
@@ -52,6 +60,9 @@ export interface GatewayOptions extends EnvelopeOptions {
   readonly random: (length: number) => Uint8Array;
 }
 
+const ACTOR = "/v1/:tenant/:type/:id";
+const MESSAGE = `${ACTOR}/:message`;
+
 export function createGateway(gate: GatewayOptions): Hono {
   const app = new Hono();
   const reply: ReplyOptions = { ...gate, requestId: () => toHex(gate.random(8)) };
@@ -62,14 +73,18 @@ export function createGateway(gate: GatewayOptions): Hono {
     const refusal = gate.unready();
     return refusal === undefined ? c.json({ status: "ready" }) : problemResponse(refusal, reply.requestId());
   });
-  app.post("/v1/:tenant/:type/:id/:message?", (c) =>
-    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, notes, callsInFlight)),
-  );
+  const answer = (c: Context) =>
+    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, notes, callsInFlight));
+  app.get(ACTOR, answer);
+  app.post(ACTOR, answer);
+  app.post(MESSAGE, answer);
+  app.options(ACTOR, (c) => c.body(null, 204, { allow: "GET, HEAD, POST, OPTIONS" }));
+  app.options(MESSAGE, (c) => c.body(null, 204, { allow: "POST, OPTIONS" }));
   app.all("*", (c) =>
     replyTo(c.req.method, reply, async () =>
       refuse(
         "malformed_request",
-        "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}",
+        "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}, batches POST and questions GET without the message",
       ),
     ),
   );
@@ -130,11 +145,16 @@ async function passBody(
   const digest = checkContentDigest(request.headers.get("content-digest"), body);
   if (isRefusal(digest)) return digest;
 
+  // Asked anew: a body may take its time, and a token may be revoked or expire meanwhile.
+  const revoked = envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
+  if (revoked !== undefined) return revoked;
+  const now_ms = gate.now_ms();
+  const incoming = { request, body, hops, admit: admitOnce(gate, envelope) };
+  if (request.method !== "POST") return passQuestion(gate, envelope, token, incoming, now_ms, deadline_ms);
+
   const word = readWord(envelope.target, body);
   if (isRefusal(word)) return word;
   notes.message = word.map(({ message }) => message).join(",");
-  // Asked anew: a body may take its time, and a token may expire or be revoked meanwhile.
-  const now_ms = gate.now_ms();
   const grant = authorizeWord(envelope, token, word, now_ms);
   if (isRefusal(grant)) return grant;
   const actor = actorType(envelope);
@@ -146,7 +166,28 @@ async function passBody(
 
   if (gate.monotonic_ms() > deadline_ms)
     return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
-  return gate.call(call, { request, body, hops, admit: admitOnce(gate, envelope) }, deadline_ms);
+  return gate.call(call, incoming, deadline_ms);
+}
+
+/** The second half of a question: what may this token send to this actor now? */
+async function passQuestion(
+  gate: GatewayOptions,
+  envelope: Envelope,
+  token: VerifiedMacaroon,
+  incoming: Incoming,
+  now_ms: number,
+  deadline_ms: number,
+): Promise<Answer | Response | Refusal> {
+  const { target } = envelope;
+  const grant = authorizeMessage(envelope, token, undefined, now_ms);
+  if (isRefusal(grant)) return grant;
+  const actor = actorType(envelope);
+  if (isRefusal(actor)) return actor;
+  const question = composeQuestion(gate, target, grant, actor);
+  if (isRefusal(question)) return question;
+  const position = await gate.describe(question, incoming, deadline_ms);
+  if (isRefusal(position) || position instanceof Response) return position;
+  return { reply: describe(position, target, grant, actor), kept: false };
 }
 
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
@@ -188,18 +229,26 @@ function admitOnce(gate: GatewayOptions, { signature }: Envelope): () => Refusal
 
 /** Asks every caveat about each message of the word. */
 function authorizeWord(
-  { target, tenant, signature }: Envelope,
+  envelope: Envelope,
   token: VerifiedMacaroon,
   word: Word<Requested>,
   now_ms: number,
 ): Grant | Refusal {
-  const { type, id } = target;
-  const signer = signature.keyid;
-  const revoked = tenant.revoked.refuse(token, signer);
-  if (revoked !== undefined) return revoked;
-  const grants = eachCall(target, word, ({ message }) =>
-    authorize(token, { actor: { type, id }, message, now_ms, signer }, tenant),
+  const grants = eachCall(envelope.target, word, ({ message }) =>
+    authorizeMessage(envelope, token, message, now_ms),
   );
-  // What they grant beside the message is the same.
+  // What is granted beside the message is the same for all.
   return isRefusal(grants) ? grants : grants[0];
+}
+
+/** @param message `undefined` where it is asked what may be sent at all */
+function authorizeMessage(
+  { target, tenant, signature }: Envelope,
+  token: VerifiedMacaroon,
+  message: string | undefined,
+  now_ms: number,
+): Grant | Refusal {
+  const { type, id } = target;
+  const access = { actor: { type, id }, message, now_ms, signer: signature.keyid };
+  return authorize(token, access, { holder: tenant.holder });
 }

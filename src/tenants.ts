@@ -8,6 +8,7 @@ import { fromUtf8 } from "./bytes.ts";
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
 import { runTurn, TURN_BOUNDS, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import type { Json } from "./json.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
 import { instrumentedKey, type PublishedTenant, policyKey, wrongMasterKey } from "./publish.ts";
 import type { Secret } from "./secret.ts";
@@ -17,6 +18,9 @@ import type { RevocationSet } from "./token/revocation.ts";
 import { RevocationFeed } from "./token/revocation-feed.ts";
 
 export interface MessageType {
+  /** The schemas as published, and what they were compiled to. */
+  readonly args: Json;
+  readonly result: Json;
   readonly checkArgs: Check;
   readonly checkResult: Check;
   readonly reads: boolean;
@@ -163,7 +167,7 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
 }
 
 function compileMessage({ args, result, reads }: MessagePolicy): MessageType {
-  return { checkArgs: compilePublished(args), checkResult: compilePublished(result), reads };
+  return { args, result, checkArgs: compilePublished(args), checkResult: compilePublished(result), reads };
 }
 
 /** The schema compiled when it was published; a node that cannot compile it now answers nothing by it. */

@@ -16,6 +16,7 @@ import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
 import { type Actor, isOver } from "./actor.ts";
 import type { Actors } from "./actors.ts";
 import { type Entry, encodeEntry, type MonitorRecord, replyOf } from "./entry.ts";
+import { messagesFrom, type Position } from "./position.ts";
 import { type Message, runWord, stepWord, type Word } from "./word.ts";
 
 export interface CaveatMonitor extends Monitor {
@@ -38,6 +39,12 @@ export interface Call {
   readonly messages: ReadonlySet<string> | undefined;
   readonly idempotency: { readonly key: string; readonly digest: string } | undefined;
   readonly nonce: { readonly key: string; readonly until_s: number };
+}
+
+/** What may be sent to an actor now? */
+export interface Question extends Pick<Call, "tenant" | "actor" | "behaviour" | "monitors"> {
+  /** The messages that the actor knows and the token allows. */
+  readonly names: readonly string[];
 }
 
 export interface Answer {
@@ -85,8 +92,23 @@ export class Shard {
     return this.#actors.count;
   }
 
-  async call(call: Call): Promise<Answer | Refusal> {
+  call(call: Call): Promise<Answer | Refusal> {
     const address = `${call.tenant}/${call.actor}`;
+    return this.#withActor(address, (actor) => this.#take(address, actor, call));
+  }
+
+  /** Changes nothing. */
+  describe({ tenant, actor: id, behaviour, monitors, names }: Question): Promise<Position | Refusal> {
+    return this.#withActor(`${tenant}/${id}`, async (actor) => {
+      const first = this.#behaviour(actor, behaviour);
+      if (isRefusal(first)) return first;
+      const messages = messagesFrom([first.monitor, ...monitors], statesOf(actor), names);
+      return this.#after({ exists: actor.behaviour !== undefined, messages });
+    });
+  }
+
+  /** @param work is begun in the moment in which the actor is in memory for certain */
+  async #withActor<T>(address: string, work: (actor: Actor) => Promise<T | Refusal>): Promise<T | Refusal> {
     let actor = this.#actors.get(address);
     // Asked for again after each wait: in between it may have left memory.
     while (actor === undefined) {
@@ -94,10 +116,13 @@ export class Shard {
       if (isRefusal(loaded)) return loaded;
       actor = this.#actors.get(address);
     }
-    // From here to the append nothing waits: that is what makes it one call at a time.
+    return work(actor);
+  }
+
+  /** Nothing waits before the append: that is what makes it one call at a time. */
+  async #take(address: string, actor: Actor, call: Call): Promise<Answer | Refusal> {
     const kept = keptReply(actor, call);
     if (kept !== undefined) return this.#after(kept);
-
     const effect = this.#effect(actor, call);
     if (isRefusal(effect)) return this.#after(effect);
     const entry: Entry = { v: 3, actor: address, ...effect.entry };
@@ -108,21 +133,26 @@ export class Shard {
   }
 
   /** An answer that only looked: it leaves when what it saw is durable and no other node can have gone further. */
-  async #after(answer: Answer | Refusal): Promise<Answer | Refusal> {
+  async #after<T>(answer: T | Refusal): Promise<T | Refusal> {
     return (await this.#log.settled()) ?? (await this.#log.confirm()) ?? answer;
+  }
+
+  /** The behaviour that the actor lives under, or would begin under. */
+  #behaviour(actor: Actor, fresh: string): { expression: string; monitor: Monitor } | Refusal {
+    const expression = actor.behaviour?.[0] ?? fresh;
+    const automaton = this.#protocols.compile(expression);
+    return isRefusal(automaton) ? automaton : { expression, monitor: { id: BEHAVIOUR, automaton } };
   }
 
   /** The whole effect of a call, without applying any of it. */
   #effect(actor: Actor, call: Call): Effect | Refusal {
     const full = fullLedger(actor, call);
     if (full !== undefined) return full;
-    const expression = actor.behaviour?.[0] ?? call.behaviour;
-    const automaton = this.#protocols.compile(expression);
-    if (isRefusal(automaton)) return automaton;
+    const first = this.#behaviour(actor, call.behaviour);
+    if (isRefusal(first)) return first;
 
     const states = statesOf(actor);
-    const all = [{ id: BEHAVIOUR, automaton }, ...call.monitors];
-    const steps = stepWord(this.#protocols, all, states, call);
+    const steps = stepWord(this.#protocols, [first.monitor, ...call.monitors], states, call);
     if (isRefusal(steps)) return steps;
     const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
     const monitors = monitorRecords(steps, call.monitors);
@@ -139,7 +169,7 @@ export class Shard {
         signer,
         turns: ran.turns,
         ...(batch && { batch }),
-        behaviour: [expression, behaviour],
+        behaviour: [first.expression, behaviour],
         monitors,
         ...(idempotency && {
           kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,

@@ -34,7 +34,7 @@ export type Word<T> = readonly [T, ...T[]];
 
 /** @returns a step for each monitor, over the whole word; or `out_of_order`, as it was at the message that is refused. */
 export function stepWord(
-  { step }: Protocols,
+  protocols: Protocols,
   monitors: readonly Monitor[],
   states: MonitorStates,
   call: Call,
@@ -42,7 +42,7 @@ export function stepWord(
   const taken = new Map<string, Step>();
   const now: MonitorStates = (id) => taken.get(id)?.to ?? states(id);
   for (const [index, { name }] of call.word.entries()) {
-    const steps = step(monitors, now, name, call.messages);
+    const steps = protocols.step(monitors, now, name, call.messages);
     if (isRefusal(steps)) return at(call, index, steps);
     for (const { id, to } of steps) taken.set(id, { id, from: states(id), to });
   }

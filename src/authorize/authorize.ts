@@ -26,6 +26,8 @@ export interface Grant {
   readonly protocols: readonly ProtocolClaim[];
   /** Messages that `message` caveats leave; `undefined` where none restricts them. */
   readonly messages: ReadonlySet<string> | undefined;
+  /** The earliest `expires` of all; `undefined` where there is none. */
+  readonly expires_ms: number | undefined;
 }
 
 export interface Requirements {
@@ -64,7 +66,7 @@ export function authorize(
     return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
       token: 0,
     });
-  return { protocols, messages };
+  return { protocols, messages, expires_ms: until_ms };
 }
 
 function ask(caveat: Caveat, access: Access, index: number): Refusal | undefined {
