@@ -11,6 +11,7 @@ import { must } from "../support/gate.ts";
 
 const read = (body: unknown) => readBatch(utf8(typeof body === "string" ? body : JSON.stringify(body)));
 const go = { message: "go" };
+const many = Array.from({ length: BATCH_REFERENCES_MAX / 2 + 1 }, () => ({ $ref: "$0" }));
 const referring = (text: unknown) => [go, { message: "go", args: { a: { $ref: text } } }];
 
 /** The arguments with each reference as its text in angle brackets. */
@@ -43,7 +44,7 @@ describe("a batch", () => {
     ["too many calls", Array.from({ length: BATCH_CALLS_MAX + 1 }, () => go), { code: "too_large" }],
     [
       "too many references",
-      [go, ...[0, 1].map(() => ({ ...go, args: Array(BATCH_REFERENCES_MAX / 2 + 1).fill({ $ref: "$0" }) }))],
+      [go, { message: "go", args: many }, { message: "go", args: many }],
       { code: "too_large", facts: { call: 2 } },
     ],
   ])("with %s is refused", (_, body, refusal) => {
@@ -111,7 +112,7 @@ describe("a reference", () => {
       [1, "$1.a"],
       [1, "$2"],
     ] as const) {
-      const batch = [go, go, go].map((call, i) => (i === index ? { ...call, args: [{ $ref: text }] } : call));
+      const batch = [0, 1, 2].map((i) => ({ message: "go", args: i === index ? [{ $ref: text }] : {} }));
       expect(read(batch)).toMatchObject({ code: "malformed_request", facts: { call: index, path: "/0" } });
     }
   });
@@ -156,7 +157,7 @@ describe("what the SDK writes", () => {
         const calls: BatchCall[] = all.map((args) => ({ message: "go", args }));
         const requests = must(readBatch(utf8(batchBody(calls))));
         expect(requests.map(({ args }) => args)).toEqual(all);
-        expect(requests.flatMap(({ references }) => [...references])).toEqual([]);
+        expect(requests.filter(({ references }) => references.size > 0)).toEqual([]);
       }),
       { numRuns: 2000 },
     );
@@ -169,7 +170,7 @@ describe("what the SDK writes", () => {
     fc.assert(
       fc.property(fc.nat(2), anyPath, literal, (call, path, beside) => {
         const reference = resultOf(call, ...path);
-        const args: BatchValue = { a: [beside as BatchValue, reference], $b: reference };
+        const args: BatchValue = { a: [beside, reference], $b: reference };
         const body = batchBody([
           { message: "go" },
           { message: "go" },
