@@ -53,8 +53,11 @@ export interface CallInput extends KeyedInput {
 }
 
 export interface BatchInput extends KeyedInput {
-  /** All of them take effect, one after the other, or none does. The result is the array of theirs. */
-  readonly calls: readonly BatchCall[];
+  /**
+   * All of them take effect, one after the other, or none does. The result is the array of theirs. A text is the body
+   * as it goes over the wire: JSON, references written `{"$ref":"$0.name"}`.
+   */
+  readonly calls: readonly BatchCall[] | string;
 }
 
 export interface SignedRequest {
@@ -105,7 +108,8 @@ export function signCall(caller: Caller, call: CallInput): SignedRequest {
 
 /** A batch as one request. Its result is an array, with a result for each call. */
 export function signBatch(caller: Caller, batch: BatchInput): SignedRequest {
-  return signRequest(caller, pathOf(batch), utf8(batchBody(batch.calls)), {
+  const { calls } = batch;
+  return signRequest(caller, pathOf(batch), utf8(typeof calls === "string" ? calls : batchBody(calls)), {
     ...keyHeader(caller, batch),
     ...timeoutHeader(batch),
   });
