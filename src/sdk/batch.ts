@@ -46,21 +46,18 @@ export function resultOf(call: number, ...path: readonly (string | number)[]): R
 
 /** The body of the request. */
 export function batchBody(calls: readonly BatchCall[]): string {
-  return JSON.stringify(calls.map(({ message, args = {} }) => ({ message, args: written(args) })));
+  const body = calls.map(({ message, args = {} }) => ({ message, args }));
+  // What this returns for a value is walked into, but not given to it again.
+  return JSON.stringify(body, (_, value: unknown) => {
+    if (value instanceof ResultReference) return { $ref: value.text };
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    const names = Object.keys(value);
+    return names.some((name) => name.startsWith("$")) ? escaped(value) : value;
+  });
 }
 
-function written(value: BatchValue): Json {
-  if (value instanceof ResultReference) return { $ref: value.text };
-  if (isArray(value)) return value.map(written);
-  if (typeof value !== "object" || value === null) return value;
+function escaped(value: object): object {
   return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [
-      name.startsWith("$") ? `$${name}` : name,
-      written(member),
-    ]),
+    Object.entries(value).map(([name, member]) => [name.startsWith("$") ? `$${name}` : name, member]),
   );
-}
-
-function isArray(value: BatchValue): value is readonly BatchValue[] {
-  return Array.isArray(value);
 }
