@@ -117,8 +117,8 @@ export const SCHEMA_WORK_MAX = 1_000_000;
 
 // ── Actors ───────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Calls of one batch: they run in one go, each in a fresh instance, with the fuel and the output of one turn together. */
-export const BATCH_CALLS_MAX = 32;
+/** Calls of one batch: they run in one go and share a turn's fuel, but each starts an instance: 8 ms for the worst module. */
+export const BATCH_CALLS_MAX = 16;
 /** References to earlier results in one batch: each is a path to walk before its size is known. */
 export const BATCH_REFERENCES_MAX = 1024;
 /** Arguments of one batch that hold references, together and resolved: twelve characters may stand for a megabyte. */

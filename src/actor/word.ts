@@ -2,8 +2,8 @@
  * A call's messages: the whole word is admitted before any of it runs, and its turns are one effect or none.
  *
  * Most words are of one message. The turns of a batch follow each other without anything in between, each on the state
- * that the one before it left, and all of them together have the fuel and the output of one turn: nobody waits longer
- * for a batch than for a call.
+ * that the one before it left, and all of them together have the fuel and the output of one turn: a batch holds up
+ * others about as long as a call.
  */
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
