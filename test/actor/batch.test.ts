@@ -235,6 +235,12 @@ describe("bounds", () => {
     const copies = [0, 1, 2, 3].map(() => echo(resultOf(0)));
     expect(await node.batch([large, ...copies])).toMatchObject({ code: "too_large", facts: { call: 4 } });
     expect(await node.batch([large, ...copies.slice(1)])).toMatchObject({ kept: false });
+    // Written out, this would be more than a string may hold.
+    const crowd = echo(Array.from({ length: 1000 }, () => resultOf(0)));
+    const whole = echo("x".repeat(BATCH_RESOLVED_BYTES_MAX - 1000));
+    expect(await node.batch([whole, crowd])).toMatchObject({ code: "too_large", facts: { call: 1 } });
+    const beside = echo({ own: "x".repeat(BATCH_RESOLVED_BYTES_MAX * 0.8), other: resultOf(0) });
+    expect(await node.batch([large, beside])).toMatchObject({ code: "too_large", facts: { call: 1 } });
   });
 
   test("nor nest deeper than a document may", async () => {
