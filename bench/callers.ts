@@ -15,6 +15,7 @@ import type { Json } from "../src/json.ts";
 import type { Caller } from "../src/sdk/client.ts";
 import { Secret } from "../src/secret.ts";
 import { bip340Signer } from "../src/signature/bip340.ts";
+import type { Store } from "../src/store/contract.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { readKeyring } from "../src/tenants.ts";
 import { attenuate, mintMacaroon } from "../src/token/chain.ts";
@@ -41,20 +42,6 @@ const HOLDERS = 16;
 export function expectDone<T>(value: T | Refusal): T {
   if (isRefusal(value)) throw new Error(`${value.code}: ${value.detail}`);
   return value;
-}
-
-/** The root secret with which the tenant in this store mints now. */
-export async function activeSecret(storeFolder: string): Promise<{ kid: number; secret: Secret }> {
-  const store = sqliteStore(storeFolder);
-  try {
-    const master = new Secret(
-      fromHex(readFileSync(join(storeFolder, "master.key"), "utf8").trim()) ?? noKey(),
-    );
-    const key = activeKey(expectDone(await readKeyring(store, TENANT, master)));
-    return key ?? noKey();
-  } finally {
-    await store.close();
-  }
 }
 
 function noKey(): never {
@@ -95,9 +82,26 @@ export function identities(
   });
 }
 
-export async function posternIdentities(storeFolder: string, accounts: number): Promise<readonly Identity[]> {
-  const { kid, secret } = await activeSecret(storeFolder);
+/** Tokens of the key with which the tenant in this store mints now. @param masterKey 64 hex digits */
+export async function posternIdentities(
+  store: Store,
+  masterKey: string,
+  accounts: number,
+): Promise<readonly Identity[]> {
+  const master = new Secret(fromHex(masterKey) ?? noKey());
+  const { kid, secret } = activeKey(expectDone(await readKeyring(store, TENANT, master))) ?? noKey();
   return identities(accounts, (caveats) => encodeToken(mintFor(kid, secret, caveats)));
+}
+
+/** The same for a gateway's embedded store. */
+export async function embeddedIdentities(folder: string, accounts: number): Promise<readonly Identity[]> {
+  const store = sqliteStore(folder);
+  try {
+    const masterKey = readFileSync(join(folder, "master.key"), "utf8").trim();
+    return await posternIdentities(store, masterKey, accounts);
+  } finally {
+    await store.close();
+  }
 }
 
 /** The same for the naive server: version 1 packets, as macaroons.js writes them. */

@@ -22,6 +22,7 @@ const folders = new Set<string>();
 export interface ServerProcess {
   readonly url: string;
   readonly pid: number;
+  readonly child: ChildProcess;
 }
 
 /** Removed by `stopAll`, or before by `removeFolder`. */
@@ -37,9 +38,20 @@ export function removeFolder(folder: string): void {
 }
 
 /** A real gateway, by the command that a user types, on a store in that folder. */
-export function startPostern(store: string, ...nodeFlags: readonly string[]): Promise<ServerProcess> {
+export function startPostern(store: string, ...options: readonly string[]): Promise<ServerProcess> {
   const policies = ["--policies", join(ROOT, "policies/demo"), "--store", `file:${store}`];
-  return startServer([...nodeFlags, join(ROOT, "src/bin.js"), "serve", ...policies, "--port", "0"]);
+  return startServer([join(ROOT, "src/bin.js"), "serve", ...policies, "--port", "0", ...options]);
+}
+
+/** The node of bench/slow-node.ts; it answers each message with how many puts its store has taken. */
+export function startSlowNode(
+  store: string,
+  latency_ms: number,
+  window: number,
+  env: NodeJS.ProcessEnv,
+): Promise<ServerProcess> {
+  const args = [join(ROOT, "bench/slow-node.ts"), store, String(latency_ms), String(window)];
+  return startServer(args, { ...process.env, ...env });
 }
 
 /** One of the servers of bench/servers.ts. */
@@ -48,18 +60,18 @@ export function startOther(name: "echo" | "naive", ...args: readonly string[]): 
 }
 
 /** Runs `node …args`, which writes `{"event":"listening","url":…}` on a line of its own once it listens. */
-async function startServer(args: readonly string[]): Promise<ServerProcess> {
+async function startServer(args: readonly string[], env = process.env): Promise<ServerProcess> {
   const folder = temporaryFolder();
   const output = join(folder, "stdout");
   const complaints = join(folder, "stderr");
   const files = [openSync(output, "w"), openSync(complaints, "w")] as const;
-  const child = spawn(process.execPath, args, { stdio: ["ignore", ...files] });
+  const child = spawn(process.execPath, args, { env, stdio: ["ignore", ...files, "ipc"] });
   for (const file of files) closeSync(file);
   running.add(child);
   const url = await listeningUrl(child, output);
   if (url === undefined || child.pid === undefined)
     throw new Error(`${args.join(" ")} did not start: ${readFileSync(complaints, "utf8").trim()}`);
-  return { url, pid: child.pid };
+  return { url, pid: child.pid, child };
 }
 
 async function listeningUrl(child: ChildProcess, output: string): Promise<string | undefined> {
@@ -82,9 +94,11 @@ export function forkChild(file: string): ChildProcess {
   return child;
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {
     const exited = once(child, "exit");
+    // One that was stopped hears nothing else.
+    child.kill("SIGCONT");
     child.kill("SIGINT");
     const timer = new AbortController();
     const late = setTimeout(STOP_MS_MAX, "late", { signal: timer.signal }).catch(() => "stopped");

@@ -9,8 +9,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
-import { DEPOSIT, type Identity, naiveIdentities, posternIdentities } from "./callers.ts";
+import { DEPOSIT, embeddedIdentities, type Identity, naiveIdentities } from "./callers.ts";
 import {
   cpuOf_ms,
   forkChild,
@@ -23,7 +22,7 @@ import {
 import { compare, median, ROUNDS_MIN, type Row, type Spec, withMore } from "./harness.ts";
 import type { FromLoad, Report, Round, ToLoad } from "./load.ts";
 
-export const CONNECTIONS = 32;
+const CONNECTIONS = 32;
 const ACCOUNTS = 64;
 const WARM_UP_COUNT = 300;
 const COUNT_MIN = 100;
@@ -83,13 +82,10 @@ export class Load {
 }
 
 /** A real gateway with opened accounts, on a store of its own. */
-export async function posternTarget(
-  load: Load,
-): Promise<{ target: Target; store: string; identities: readonly Identity[] }> {
+async function posternTarget(load: Load): Promise<Target> {
   const store = temporaryFolder();
   const server = await startPostern(store);
-  const identities = await posternIdentities(store, ACCOUNTS);
-  return { target: await openedTarget(load, server, identities), store, identities };
+  return openedTarget(load, server, await embeddedIdentities(store, ACCOUNTS));
 }
 
 async function naiveTarget(load: Load): Promise<Target> {
@@ -98,7 +94,8 @@ async function naiveTarget(load: Load): Promise<Target> {
   return openedTarget(load, server, naiveIdentities(secret, ACCOUNTS));
 }
 
-async function openedTarget(
+/** Opens an account for each identity; what follows are deposits. */
+export async function openedTarget(
   load: Load,
   server: ServerProcess,
   identities: readonly Identity[],
@@ -181,7 +178,7 @@ const FULL = `the full path (6 caveats, ${ACCOUNTS} accounts, Wasm deposit, fsyn
 /** What it starts is stopped by whoever measures rows (`stopAll`), also where it throws. */
 export async function fullVersus(other: "echo" | "naive", seconds: number): Promise<readonly Row[]> {
   const load = new Load();
-  const { target: ours } = await posternTarget(load);
+  const ours = await posternTarget(load);
   const theirs = other === "echo" ? await echoTarget() : await naiveTarget(load);
   const against =
     other === "echo"
@@ -192,14 +189,4 @@ export async function fullVersus(other: "echo" | "naive", seconds: number): Prom
   const row = await race(load, spec, ours, theirs);
   if (availableParallelism() > 1) return [row];
   return [withMore(row, {}, "one core only: the load generator took part of the server's time")];
-}
-
-/** How many puts a gateway's store has taken so far, read from the database while it is being written. */
-export function putsOf(store: string): number {
-  const database = new DatabaseSync(join(store, "store.sqlite"), { readOnly: true });
-  try {
-    return Number(database.prepare("SELECT version FROM counter").get()?.["version"]);
-  } finally {
-    database.close();
-  }
 }

@@ -9,10 +9,12 @@ import { writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { guardChildren, stopAll } from "./children.ts";
+import { callsPerPut, windowGrid } from "./durable.ts";
+import { failover } from "./failover.ts";
 import type { Row } from "./harness.ts";
 import { fullVersus } from "./http.ts";
-import { callsPerPut } from "./log.ts";
 import { step } from "./protocol.ts";
+import { recovery } from "./recovery.ts";
 import { freshVersusBare, fuelSlowdown } from "./sandbox.ts";
 import { checkVersusZod } from "./schema.ts";
 import { account, STAGE_IDS, stageCosts } from "./stages.ts";
@@ -39,7 +41,14 @@ const GROUPS: readonly Group[] = [
   single("types.interleaved_vs_sdk", 4, typeCheckTime),
   single("sandbox.fresh_vs_bare_instance", 4, freshVersusBare),
   single("sandbox.fuel_slowdown", 10, fuelSlowdown),
-  single("log.calls_per_put", 10, callsPerPut),
+  single("log.calls_per_put", 15, callsPerPut),
+  { ids: ["log.window_file", "log.window_s3"], seconds: 60, measure: windowGrid },
+  single("log.failover", 15, failover),
+  {
+    ids: ["log.recovery_10", "log.recovery_100", "log.recovery_1000"],
+    seconds: 15,
+    measure: (_ids, seconds) => recovery(seconds),
+  },
   { ids: STAGE_IDS, seconds: 1, measure: stageCosts },
 ];
 

@@ -20,13 +20,15 @@ import { readSignature } from "../src/request/signature-base.ts";
 import { signCall } from "../src/sdk/client.ts";
 import { Secret } from "../src/secret.ts";
 import { bip340, HTTP_SIGNATURE_TAG, taggedHash } from "../src/signature/bip340.ts";
+import { sqliteStore } from "../src/store/sqlite.ts";
 import { tailsOf } from "../src/token/chain.ts";
 import { decodeToken, encodeToken } from "../src/token/envelope.ts";
 import { verify } from "../src/token/verify.ts";
 import { callerOf, DEPOSIT, expectDone, identities, mintFor, PROTOCOL, TENANT } from "./callers.ts";
+import { removeFolder, temporaryFolder } from "./children.ts";
 import { type Measure, measureAll, type Row, timed, timedAsync } from "./harness.ts";
-import { openBenchLog } from "./log.ts";
 import { accountBytes, admitted, DEPOSIT_TURN, INSTANCES_BATCH_MS } from "./sandbox.ts";
+import { openBenchLog } from "./shard-log.ts";
 
 /** Appends that share a write in `stage.durable_append_shared`: about what `log.calls_per_put` finds. */
 const SHARED = 16;
@@ -99,6 +101,7 @@ function entryFor(actor: string, signer: string): Entry {
     actor: `${TENANT}/${actor}`,
     at: 1_767_225_600_000,
     signer,
+    token: [nonce, "ab".repeat(16)],
     turns: [["deposit", DEPOSIT, "00112233445566778899aabbccddeeff", { balance: 1001 }]],
     behaviour: [PROTOCOL, 1],
     monitors: [],
@@ -213,7 +216,9 @@ export const STAGE_IDS = STAGES.map(({ id }) => id);
 
 /** @param seconds for each stage */
 export async function stageCosts(ids: ReadonlySet<string>, seconds: number): Promise<readonly Row[]> {
-  const { log, close } = await openBenchLog();
+  const folder = temporaryFolder();
+  const store = sqliteStore(folder);
+  const log = await openBenchLog(store);
   try {
     const call = await composeCall(log);
     const sides = STAGES.filter(({ id }) => ids.has(id)).map((stage) => ({
@@ -222,7 +227,9 @@ export async function stageCosts(ids: ReadonlySet<string>, seconds: number): Pro
     }));
     return await measureAll(sides, seconds * sides.length);
   } finally {
-    await close();
+    await log.idle();
+    await store.close();
+    removeFolder(folder);
   }
 }
 

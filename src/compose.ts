@@ -12,7 +12,7 @@ import { type Envelope, nonceKey } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { parseJson } from "./json.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
-import { monitorId } from "./protocol/monitor.ts";
+import { monitorId, tokenDigest } from "./protocol/monitor.ts";
 import type { Violation } from "./protocol/schema.ts";
 import { type Requested, readBatch } from "./request/batch.ts";
 import type { Target } from "./request/target.ts";
@@ -125,8 +125,10 @@ export function composeCall(
     word,
     batch: target.message === undefined,
     signer: signature.keyid,
+    token: { root: grant.root, digest: tokenDigest(grant.tail) },
     now_ms,
     behaviour: actor.behaviour,
+    become: actor.become,
     monitors,
     messages: grant.messages,
     idempotency:

@@ -6,7 +6,8 @@
  *                  "close":{"args":…,"result":…,"reads":false,
  *                           "waits_for":{"behaviour":true,"caveats":[{"index":3,"text":"protocol = …"}]}}}}
  *
- * What the token can never send is not in it. `waits_for` says whose order does not admit a message yet.
+ * What the token can never send is not in it. `waits_for` says whose order does not admit a message yet; `behaviour`
+ * is the name of what the actor has become, if it has.
  */
 import type { Position } from "./actor/position.ts";
 import type { Question } from "./actor/shard.ts";
@@ -14,7 +15,7 @@ import type { Grant } from "./authorize/authorize.ts";
 import { type ComposeOptions, claimedMonitors } from "./compose.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
 import type { Json, JsonObject } from "./json.ts";
-import type { Monitor } from "./protocol/monitor.ts";
+import { type Monitor, tokenDigest } from "./protocol/monitor.ts";
 import type { Target } from "./request/target.ts";
 import type { ActorType } from "./tenants.ts";
 
@@ -27,12 +28,18 @@ export function composeQuestion(
   const monitors = claimedMonitors(options, grant);
   if (isRefusal(monitors)) return monitors;
   const names = [...actor.messages.keys()].filter((name) => grant.messages?.has(name) ?? true);
-  const { behaviour } = actor;
-  return { tenant: target.tenant, actor: `${target.type}/${target.id}`, behaviour, monitors, names };
+  return {
+    tenant: target.tenant,
+    actor: `${target.type}/${target.id}`,
+    token: { root: grant.root, digest: tokenDigest(grant.tail) },
+    behaviour: actor.behaviour,
+    monitors,
+    names,
+  };
 }
 
 export function describe(
-  { exists, messages }: Position,
+  { exists, become, messages }: Position,
   { type, id }: Target,
   { expires_ms }: Grant,
   actor: ActorType,
@@ -47,6 +54,7 @@ export function describe(
   return {
     actor: `${type}/${id}`,
     exists,
+    ...(become !== undefined && { behaviour: become }),
     expires: expires_ms === undefined ? null : new Date(expires_ms).toISOString(),
     enabled: [...messages]
       .filter(([, closed]) => closed.length === 0)

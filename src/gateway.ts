@@ -10,6 +10,7 @@ import { type Context, Hono } from "hono";
 import type { Position } from "./actor/position.ts";
 import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
+import { answerHere, isForAnyNode } from "./anywhere.ts";
 import { authorize, type Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
@@ -46,8 +47,11 @@ export interface GatewayOptions extends EnvelopeOptions {
     incoming: Incoming,
     deadline_ms: number,
   ) => Promise<Position | Response | Refusal>;
-  /** Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease. */
-  readonly meetPeers: (host: string) => Promise<void>;
+  /**
+   * Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease.
+   * Refusal: `not_leader`, where no node of that host is known; such a node may be taken for dead and not know it.
+   */
+  readonly meetPeer: (host: string) => Promise<Refusal | undefined>;
   readonly protocols: ProtocolCache;
   readonly scheme: SignatureScheme;
   readonly replays: ReplayWindow;
@@ -107,7 +111,10 @@ async function pass(
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
-  if (passedOn.hops > 0) await gate.meetPeers(URL.parse(request.url)?.host ?? "");
+  if (passedOn.hops > 0) {
+    const stranger = await gate.meetPeer(URL.parse(request.url)?.host ?? "");
+    if (stranger !== undefined) return stranger;
+  }
   const envelope = openEnvelope(gate, request);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
@@ -130,6 +137,17 @@ async function pass(
   }
 }
 
+/** What is known once the body has been read. */
+interface Known {
+  readonly envelope: Envelope;
+  readonly token: VerifiedMacaroon;
+  readonly incoming: Incoming;
+  /** Of the body. */
+  readonly digest: Uint8Array;
+  readonly now_ms: number;
+  readonly deadline_ms: number;
+}
+
 /** The second half, for a caller who is known. */
 async function passBody(
   gate: GatewayOptions,
@@ -148,11 +166,24 @@ async function passBody(
   // Asked anew: a body may take its time, and a token may be revoked or expire meanwhile.
   const revoked = envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
   if (revoked !== undefined) return revoked;
-  const now_ms = gate.now_ms();
-  const incoming = { request, body, hops, admit: admitOnce(gate, envelope) };
-  if (request.method !== "POST") return passQuestion(gate, envelope, token, incoming, now_ms, deadline_ms);
+  const nonce = new Nonce(gate, envelope);
+  const incoming = { request, body, hops, admit: () => nonce.take() };
+  const known = { envelope, token, incoming, digest, now_ms: gate.now_ms(), deadline_ms };
+  const outcome = await (request.method === "POST"
+    ? passCall(gate, known, notes)
+    : passQuestion(gate, known));
+  // It had no effect. The node that has passed it on may send it here again.
+  if (isRefusal(outcome) && outcome.code === "not_leader") nonce.giveBack();
+  return outcome;
+}
 
-  const word = readWord(envelope.target, body);
+/** A call or a batch: a word of messages, admitted whole. */
+async function passCall(
+  gate: GatewayOptions,
+  { envelope, token, incoming, digest, now_ms, deadline_ms }: Known,
+  notes: Notes,
+): Promise<Answer | Response | Refusal> {
+  const word = readWord(envelope.target, incoming.body);
   if (isRefusal(word)) return word;
   notes.message = word.map(({ message }) => message).join(",");
   const grant = authorizeWord(envelope, token, word, now_ms);
@@ -164,19 +195,14 @@ async function passBody(
   const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
   if (isRefusal(call)) return call;
 
-  if (gate.monotonic_ms() > deadline_ms)
-    return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
+  if (isForAnyNode(call, actor.stateless, gate.protocols)) return answerHere(call, incoming.admit);
   return gate.call(call, incoming, deadline_ms);
 }
 
-/** The second half of a question: what may this token send to this actor now? */
+/** A question: what may this token send to this actor now? */
 async function passQuestion(
   gate: GatewayOptions,
-  envelope: Envelope,
-  token: VerifiedMacaroon,
-  incoming: Incoming,
-  now_ms: number,
-  deadline_ms: number,
+  { envelope, token, incoming, now_ms, deadline_ms }: Known,
 ): Promise<Answer | Response | Refusal> {
   const { target } = envelope;
   const grant = authorizeMessage(envelope, token, undefined, now_ms);
@@ -211,20 +237,36 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroo
 }
 
 /**
- * Takes the request's nonce, where its call is done: every copy of a request reaches the leader of its actor's shard.
- * A request whose shard moves meanwhile may be tried here again; it is still the same one.
+ * The request's nonce. It is taken where the call is done: every copy of a request reaches the leader of its actor's
+ * shard. A request whose shard moves meanwhile may be tried here again; it is still the same one.
  */
-function admitOnce(gate: GatewayOptions, { signature }: Envelope): () => Refusal | undefined {
-  let admitted = false;
-  return () => {
-    if (admitted) return undefined;
-    const now_s = gate.now_ms() / 1000;
-    const taken = gate.replays.remember(nonceKey(signature), rememberUntil(signature), now_s);
+class Nonce {
+  readonly #gate: Pick<GatewayOptions, "replays" | "now_ms">;
+  readonly #key: string;
+  readonly #until_s: number;
+  #taken = false;
+
+  constructor(gate: Pick<GatewayOptions, "replays" | "now_ms">, { signature }: Envelope) {
+    this.#gate = gate;
+    this.#key = nonceKey(signature);
+    this.#until_s = rememberUntil(signature);
+  }
+
+  /** Refusals: `replayed`, `overloaded`. */
+  take(): Refusal | undefined {
+    if (this.#taken) return undefined;
+    const { replays, now_ms } = this.#gate;
+    const taken = replays.remember(this.#key, this.#until_s, now_ms() / 1000);
     if (taken === "replayed") return replayed();
     if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
-    admitted = true;
+    this.#taken = true;
     return undefined;
-  };
+  }
+
+  giveBack(): void {
+    if (this.#taken) this.#gate.replays.release(this.#key, this.#until_s);
+    this.#taken = false;
+  }
 }
 
 /** Asks every caveat about each message of the word. */

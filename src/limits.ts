@@ -95,6 +95,10 @@ export const PROTOCOL_WORK_MAX = 40_000;
 /** Transitions followed while protocols are compared, counted with their parts: about a second and 200 MB. It is done
  * offline and at `apply`, never at the gate. Two of 512 states and 4 messages take 6 million, usual ones a hundred. */
 export const PROTOCOL_INCLUSION_WORK_MAX = 8_000_000;
+/** The same for one question of a gate, may this actor become that: 5 ms. Two of 512 states take 12,000. */
+export const PROTOCOL_BECOME_WORK_MAX = 40_000;
+/** Behaviours that one actor may become: each may be asked about in each state of each other one, at `apply`. */
+export const BEHAVIOURS_PER_ACTOR_MAX = 16;
 /** Parts of one split: each is a token, and each multiplies the states that are compared. */
 export const PROTOCOL_PARTS_MAX = 8;
 /** States of a drawing: with more, lines are no longer followed by eye, and the layout takes quadratic time. */
@@ -125,8 +129,10 @@ export const BATCH_REFERENCES_MAX = 1024;
 export const BATCH_RESOLVED_BYTES_MAX = BODY_BYTES_MAX;
 /** State of one actor, as JSON text: it is written to the log at each change. */
 export const STATE_BYTES_MAX = 1024 * 1024;
-/** Monitors that left their start, for one actor: anyone may attenuate a new one into being. */
-export const MONITORS_PER_ACTOR_MAX = 4096;
+/** Monitors of one actor that left their start, of one root token: a backend narrows its own for a thousand users. */
+export const MONITORS_PER_ROOT_MAX = 1024;
+/** The same for all roots together: 6 MB of the actor's record, which is less than a part of a checkpoint. */
+export const MONITORS_PER_ACTOR_MAX = 65_536;
 /** How long the reply to an idempotency key is kept: clients retry for seconds, operators for minutes. */
 export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
 /** Kept replies of one actor: 10 minutes of 400 calls/s. Full means refused, never forgotten. */
@@ -135,7 +141,8 @@ export const IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX = 250_000;
 export const IDEMPOTENCY_BYTES_PER_ACTOR_MAX = 64 * 1024 * 1024;
 /** An actor that nobody called for this long leaves memory: to read it again costs one round trip to the store. */
 export const ACTOR_IDLE_MS = 5 * 60_000;
-/** What the actors in memory may take together, of a heap of 2 to 4 GiB: past it those leave that a checkpoint holds. */
+/** What the actors in memory may take together, of a heap of 2 to 4 GiB; each open shard has an equal share of it. Past
+ * it those leave that a checkpoint holds. */
 export const ACTORS_BYTES_MAX = 512 * 1024 * 1024;
 /** Calls admitted and not yet answered, on the node. */
 export const CALLS_IN_FLIGHT_MAX = 10_000;
@@ -241,6 +248,8 @@ export const MOVES_AT_ONCE = 4;
 export const SHARDS_OPENED_AT_ONCE = 16;
 /** After a shard could not be opened, it is left alone for so long. */
 export const SHARD_RETRY_MS = 1_000;
+/** Different complaints about one shard that are said once each while they last; of more, some are said again. */
+export const COMPLAINTS_KEPT = 64;
 
 /** A connection to another node of the cluster: nodes stand next to each other. */
 export const CONNECT_TIMEOUT_MS = 1_000;
@@ -249,8 +258,9 @@ export const FORWARD_MARGIN_MS = 1_000;
 /** How long a call waits for a shard that is moving, and how often it looks: a hand-over takes some round trips. */
 export const PLACE_PATIENCE_MS = 5_000;
 export const PLACE_RETRY_MS = 50;
-/** How often actors that nobody calls are looked for. */
-export const ACTORS_SWEEP_MS = 30_000;
+/** How often actors that nobody calls are looked for: what they take past their share they take no longer than this.
+ * Half a million actors, which is as many as there can be, are looked at in 11 ms. */
+export const ACTORS_SWEEP_MS = 1_000;
 
 // ── Sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
 

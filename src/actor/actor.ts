@@ -1,35 +1,48 @@
 /**
  * One actor, and what an entry does to it: the only way in which an actor changes, live and at recovery alike.
  */
-import { CLOCK_SKEW_S_MAX, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
 import { type Entry, replyOf } from "./entry.ts";
+import { Monitors } from "./monitors.ts";
 import { Replies } from "./replies.ts";
+
+/** Where the monitor of the actor's behaviour stands. */
+export interface Behaviour {
+  /** What the actor began under, or has become since. */
+  readonly expression: string;
+  readonly state: number;
+  /** Digest of the token that moved it last; `undefined` where none has. */
+  readonly by: string | undefined;
+  /** Of what it has become; `undefined` for what it began under. */
+  readonly name: string | undefined;
+}
 
 export interface Actor {
   /** JSON text; `undefined` until a turn has set it. */
   state: string | undefined;
   /**
-   * The expression that the actor began under, and where its monitor stands. `undefined` until it has begun, which is
-   * when its behaviour leaves the start or a state is set: before that there is nothing to hold it to.
+   * `undefined` until the actor has begun, which is when its behaviour leaves the start, a state is set or it becomes
+   * something: before that there is nothing to hold it to.
    */
-  behaviour: readonly [expression: string, state: number] | undefined;
+  behaviour: Behaviour | undefined;
   /** Monitors of protocol caveats that have left their start. */
-  readonly monitors: Map<string, { readonly state: number; readonly until_ms: number | null }>;
+  readonly monitors: Monitors;
   readonly replies: Replies;
 }
 
 /** One never met has no state and stands at the start of everything. */
 export function blank(): Actor {
-  return { state: undefined, behaviour: undefined, monitors: new Map(), replies: new Replies() };
+  return { state: undefined, behaviour: undefined, monitors: new Monitors(), replies: new Replies() };
 }
 
 /** @param state the new one; `undefined` where the turn left it as it was */
 export function take(actor: Actor, entry: Entry, state: string | undefined): void {
   if (state !== undefined) actor.state = state;
-  const begun = actor.state !== undefined || entry.behaviour[1] !== 0;
-  actor.behaviour = begun ? entry.behaviour : undefined;
-  if (actor.monitors.size + entry.monitors.length > MONITORS_PER_ACTOR_MAX) forgetMonitors(actor, entry.at);
-  for (const [id, at, until_ms] of entry.monitors) actor.monitors.set(id, { state: at, until_ms });
+  const behaviour = moved(actor.behaviour, entry);
+  const begun = actor.state !== undefined || behaviour.state !== 0 || behaviour.name !== undefined;
+  actor.behaviour = begun ? behaviour : undefined;
+  const [root, by] = entry.token;
+  actor.monitors.forget(entry.at);
+  for (const [id, at, until_ms] of entry.monitors) actor.monitors.set(root, id, { state: at, until_ms, by });
   actor.replies.forget(entry.at);
   if (entry.kept !== undefined) {
     const [key, digest, until_ms] = entry.kept;
@@ -37,15 +50,13 @@ export function take(actor: Actor, entry: Entry, state: string | undefined): voi
   }
 }
 
-function forgetMonitors(actor: Actor, now_ms: number): void {
-  for (const [id, { until_ms }] of actor.monitors) {
-    if (isOver(until_ms, now_ms)) actor.monitors.delete(id);
-  }
-}
-
-/** No token passes the monitor's caveat any more, also on a node whose clock is behind. */
-export function isOver(until_ms: number | null, now_ms: number): boolean {
-  return until_ms !== null && until_ms + CLOCK_SKEW_S_MAX * 1000 <= now_ms;
+function moved(before: Behaviour | undefined, { behaviour, token }: Entry): Behaviour {
+  const [expression, state, name] = behaviour;
+  const stays =
+    before === undefined
+      ? state === 0 && name === undefined
+      : state === before.state && expression === before.expression;
+  return { expression, state, by: stays ? before?.by : token[1], name };
 }
 
 /** An actor without anything, and what a monitor or a kept reply takes beside its text: measured on V8, rounded up. */

@@ -1,17 +1,22 @@
 /**
  * What the log says about actors, version 3: one entry for each call that took effect, JSON on one line.
  *
- *     {"v":3,"actor":"t/account/1","at":…,"signer":"…","turns":[["deposit",<args>,"<seed>",<reply>]],
- *      "behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],"kept":["<key>","<digest>",<until>],
- *      "nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
+ *     {"v":3,"actor":"t/account/1","at":…,"signer":"…","token":["<root>","<digest>"],
+ *      "turns":[["deposit",<args>,"<seed>",<reply>]],"behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],
+ *      "kept":["<key>","<digest>",<until>],"nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
  *
  * A batch is one entry, too, with a turn for each of its calls and `"batch":true`. An entry holds the inputs of its
- * turns (so that they can be run again and compared) and all of its effect: replies, new state, monitor steps, nonce. Recovery applies effects and never runs a handler. The new state is a
+ * turns (so that they can be run again and compared) and all of its effect: replies, new state,
+ * monitor steps, nonce. Recovery applies effects and never runs a handler. The new state is a
  * splice of the one before (`delta`), or, where that is not shorter, whole (`state`); neither means unchanged.
  */
 import type { Json } from "../json.ts";
 import { applyDelta, type Delta, deltaOf } from "./delta.ts";
 
+/** `[nonce of the root, digest of the last tail]`: the token by which a call came, as far as everybody may know it. */
+export type TokenRecord = readonly [root: string, digest: string];
+/** `[expression, state, name]`: the name is that of a behaviour which the actor has become; none is the first one. */
+export type BehaviourRecord = readonly [expression: string, state: number, name?: string];
 /** `[monitor id, state, until]`: until is ms since the epoch, `null` where no caveat before it expires. */
 export type MonitorRecord = readonly [id: string, state: number, until_ms: number | null];
 /** `[key, digest of the request, until]` of a reply that is kept for retries. */
@@ -30,20 +35,26 @@ export interface Entry {
   readonly at: number;
   /** Public key of the caller. */
   readonly signer: string;
+  /** All monitors are of this root. */
+  readonly token: TokenRecord;
   /** Each ran on the state that the one before it left. */
   readonly turns: readonly [TurnRecord, ...TurnRecord[]];
   /** They were sent as a batch: the reply is the array of theirs. */
   readonly batch?: true;
-  /** The behaviour that the actor lives under, as text, and its monitor's state after the call. */
-  readonly behaviour: readonly [expression: string, state: number];
+  /** What the actor goes on under, with its monitor's state after the call. */
+  readonly behaviour: BehaviourRecord;
   readonly monitors: readonly MonitorRecord[];
   readonly kept?: ReplyRecord;
   readonly nonce: NonceRecord;
 }
 
+interface Answered extends Pick<Entry, "turns"> {
+  readonly batch?: boolean;
+}
+
 /** What the caller was answered. */
-export function replyOf({ turns, batch }: Entry): Json {
-  return batch === true ? turns.map(([, , , reply]) => reply) : turns[0][3];
+export function replyOf({ turns, batch = false }: Answered): Json {
+  return batch ? turns.map(([, , , reply]) => reply) : turns[0][3];
 }
 
 export interface ParsedEntry extends Entry {

@@ -9,6 +9,8 @@ import type { Monitor, MonitorStates } from "../protocol/monitor.ts";
 export interface Position {
   /** The actor has begun: it has a state, or its behaviour has left the start. */
   readonly exists: boolean;
+  /** The name of the behaviour that it has become; `undefined` where it lives under the first one. */
+  readonly become: string | undefined;
   /** Each message that may be sent now or later, with the monitors that do not admit it yet: none where it may be now. */
   readonly messages: ReadonlyMap<string, readonly Monitor[]>;
 }

@@ -1,7 +1,8 @@
 /**
  * An actor as lines of a checkpoint: the actor first, then the replies that it keeps.
  *
- *     {"v":2,"actor":"t/account/1","behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],"state":…}
+ *     {"v":3,"actor":"t/account/1","behaviour":{"expression":"open ; …","state":1,"by":"<by>"},
+ *      "monitors":[["<root>",[["<id>",2,<until>,"<by>"],…]],…],"state":…}
  *     {"replies":[["<key>","<digest>",<until>,<reply>],…]}
  *
  * What has expired is not written; an actor of which nothing is left has no lines. Read back, an actor is what it was
@@ -9,17 +10,20 @@
  */
 import type { Json } from "../json.ts";
 import { CHECKPOINT_PART_BYTES } from "../limits.ts";
-import { type Actor, blank, isOver, take } from "./actor.ts";
+import { type Actor, type Behaviour, blank, take } from "./actor.ts";
 import { decodeEntry, type MonitorRecord, type ReplyRecord, stateAfter } from "./entry.ts";
+import { isOver, Monitors } from "./monitors.ts";
 import { Replies } from "./replies.ts";
 
+/** Of one root. `by`: digest of the token that moved it last. */
+type MonitorsRecord = readonly [root: string, monitors: readonly (readonly [...MonitorRecord, by: string])[]];
 type KeptRecord = readonly [...ReplyRecord, reply: Json];
 
 interface ActorLine {
-  readonly v: 2;
+  readonly v: 3;
   readonly actor: string;
-  readonly behaviour?: readonly [expression: string, state: number];
-  readonly monitors: readonly MonitorRecord[];
+  readonly behaviour?: Behaviour;
+  readonly monitors: readonly MonitorsRecord[];
   readonly state?: Json;
 }
 
@@ -29,14 +33,11 @@ interface RepliesLine {
 
 /** @param now_ms what has expired by then is left out */
 export function writeRecord(address: string, actor: Actor, now_ms: number): readonly string[] {
-  const monitors = [...actor.monitors]
-    .filter(([, { until_ms }]) => !isOver(until_ms, now_ms))
-    .map(([id, { state, until_ms }]): MonitorRecord => [id, state, until_ms]);
+  const monitors = [...monitorsRecords(actor.monitors, now_ms)];
   const replies = [...arrays(keptRecords(actor, now_ms))].map((array) => `{"replies":${array}}`);
-  const begun = actor.behaviour !== undefined;
-  if (!begun && monitors.length === 0 && replies.length === 0) return [];
   const { behaviour, state } = actor;
-  const line = JSON.stringify({ v: 2, actor: address, behaviour, monitors });
+  if (behaviour === undefined && monitors.length === 0 && replies.length === 0) return [];
+  const line = JSON.stringify({ v: 3, actor: address, behaviour, monitors });
   return [state === undefined ? line : `${line.slice(0, -1)},"state":${state}}`, ...replies];
 }
 
@@ -62,7 +63,7 @@ export function readRecord(
 function recorded(address: string, [first, ...rest]: readonly string[]): Actor {
   if (first === undefined) return blank();
   const line = JSON.parse(first) as ActorLine;
-  if (line.v !== 2 || line.actor !== address)
+  if (line.v !== 3 || line.actor !== address)
     throw new Error(`the record of ${address} is of ${line.actor}, version ${String(line.v)}`);
   const replies = new Replies();
   for (const text of rest) {
@@ -72,9 +73,23 @@ function recorded(address: string, [first, ...rest]: readonly string[]): Actor {
   return {
     state: line.state === undefined ? undefined : JSON.stringify(line.state),
     behaviour: line.behaviour,
-    monitors: new Map(line.monitors.map(([id, state, until_ms]) => [id, { state, until_ms }])),
+    monitors: monitorsOf(line.monitors),
     replies,
   };
+}
+
+function* monitorsRecords(monitors: Monitors, now_ms: number): Iterable<MonitorsRecord> {
+  for (const [root, own] of monitors) {
+    const left = [...own].filter(([, { until_ms }]) => !isOver(until_ms, now_ms));
+    if (left.length > 0) yield [root, left.map(([id, { state, until_ms, by }]) => [id, state, until_ms, by])];
+  }
+}
+
+function monitorsOf(records: readonly MonitorsRecord[]): Monitors {
+  const monitors = new Monitors();
+  for (const [root, own] of records)
+    for (const [id, state, until_ms, by] of own) monitors.set(root, id, { state, until_ms, by });
+  return monitors;
 }
 
 function* keptRecords({ replies }: Actor, now_ms: number): Iterable<KeptRecord> {

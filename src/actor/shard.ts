@@ -2,22 +2,29 @@
  * The shard's runtime: one call at a time for each actor, its effect whole or not at all.
  *
  * Once its actor is in memory, a call looks at the kept replies, steps all monitors through its messages, runs the
- * handler's turns, and becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already sees the new
- * state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
- * only looked (a kept reply, a refusal that depends on state) waits for what it saw to be durable, and for this node
- * to be sure that no other one leads.
+ * handler's turns, and becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already
+ * sees the new state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
+ * only looked (a kept reply, a refusal that depends on state, a read that moved no monitor) waits for what it saw to be
+ * durable, and for this node to be sure that no other one leads.
+ *
+ * A read that moved nothing has no entry, so nothing of it is kept. Its idempotency key is free again: sent again, it
+ * is answered anew, with what is true then. Its nonce is remembered by this node while it lives: who has captured
+ * the request may read once more from the node that leads next, within the request's 60 s.
  */
 import type { ReadRecord } from "../cluster/records.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
-import { IDEMPOTENCY_RETENTION_MS, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
+import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
-import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
-import { type Actor, isOver } from "./actor.ts";
+import type { Residual, Violation } from "../protocol/inclusion.ts";
+import type { Monitor, MonitorStates, MovedByAnother, Step } from "../protocol/monitor.ts";
+import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
+import { BEHAVIOUR, Course, standingOf } from "./course.ts";
 import { type Entry, encodeEntry, type MonitorRecord, replyOf } from "./entry.ts";
+import { crowded } from "./monitors.ts";
 import { messagesFrom, type Position } from "./position.ts";
-import { type Message, runWord, stepWord, type Word } from "./word.ts";
+import { type Message, runWord, type Word } from "./word.ts";
 
 export interface CaveatMonitor extends Monitor {
   readonly until_ms: number | undefined;
@@ -31,9 +38,13 @@ export interface Call {
   /** The word was sent as a batch: the answer is an array, with a reply for each message. */
   readonly batch: boolean;
   readonly signer: string;
+  /** Public names of the token: of its root, which bounds its monitors, and of itself. */
+  readonly token: { readonly root: string; readonly digest: string };
   readonly now_ms: number;
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
   readonly behaviour: string;
+  /** What the actor may become by the policy: expressions by name. */
+  readonly become: ReadonlyMap<string, string>;
   readonly monitors: readonly CaveatMonitor[];
   /** Messages that the token allows at all; `undefined` where it does not say. */
   readonly messages: ReadonlySet<string> | undefined;
@@ -42,7 +53,7 @@ export interface Call {
 }
 
 /** What may be sent to an actor now? */
-export interface Question extends Pick<Call, "tenant" | "actor" | "behaviour" | "monitors"> {
+export interface Question extends Pick<Call, "tenant" | "actor" | "token" | "behaviour" | "monitors"> {
   /** The messages that the actor knows and the token allows. */
   readonly names: readonly string[];
 }
@@ -69,10 +80,10 @@ export interface Protocols {
     states: MonitorStates,
     message: string,
     among?: ReadonlySet<string>,
+    movedByAnother?: MovedByAnother,
   ): readonly Step[] | Refusal;
+  widening(inner: Automaton, outer: Residual): Violation | Refusal | undefined;
 }
-
-const BEHAVIOUR = "behaviour";
 
 export class Shard {
   readonly #actors: Actors;
@@ -98,12 +109,13 @@ export class Shard {
   }
 
   /** Changes nothing. */
-  describe({ tenant, actor: id, behaviour, monitors, names }: Question): Promise<Position | Refusal> {
+  describe({ tenant, actor: id, token, ...asked }: Question): Promise<Position | Refusal> {
     return this.#withActor(`${tenant}/${id}`, async (actor) => {
-      const first = this.#behaviour(actor, behaviour);
-      if (isRefusal(first)) return first;
-      const messages = messagesFrom([first.monitor, ...monitors], statesOf(actor), names);
-      return this.#after({ exists: actor.behaviour !== undefined, messages });
+      const standing = standingOf(actor, asked.behaviour, this.#protocols);
+      if (isRefusal(standing)) return standing;
+      const states = statesOf(actor, token.root);
+      const messages = messagesFrom([standing.monitor, ...asked.monitors], states, asked.names);
+      return this.#after({ exists: actor.behaviour !== undefined, become: actor.behaviour?.name, messages });
     });
   }
 
@@ -125,6 +137,7 @@ export class Shard {
     if (kept !== undefined) return this.#after(kept);
     const effect = this.#effect(actor, call);
     if (isRefusal(effect)) return this.#after(effect);
+    if ("looked" in effect) return this.#after({ reply: effect.looked, kept: false });
     const entry: Entry = { v: 3, actor: address, ...effect.entry };
     const text = encodeEntry(entry, actor.state, effect.state);
     this.#actors.change(entry, effect.state);
@@ -137,52 +150,50 @@ export class Shard {
     return (await this.#log.settled()) ?? (await this.#log.confirm()) ?? answer;
   }
 
-  /** The behaviour that the actor lives under, or would begin under. */
-  #behaviour(actor: Actor, fresh: string): { expression: string; monitor: Monitor } | Refusal {
-    const expression = actor.behaviour?.[0] ?? fresh;
-    const automaton = this.#protocols.compile(expression);
-    return isRefusal(automaton) ? automaton : { expression, monitor: { id: BEHAVIOUR, automaton } };
-  }
-
   /** The whole effect of a call, without applying any of it. */
-  #effect(actor: Actor, call: Call): Effect | Refusal {
-    const full = fullLedger(actor, call);
-    if (full !== undefined) return full;
-    const first = this.#behaviour(actor, call.behaviour);
-    if (isRefusal(first)) return first;
-
-    const states = statesOf(actor);
-    const steps = stepWord(this.#protocols, [first.monitor, ...call.monitors], states, call);
-    if (isRefusal(steps)) return steps;
-    const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
+  #effect(actor: Actor, call: Call): Effect | Looked | Refusal {
+    const standing = standingOf(actor, call.behaviour, this.#protocols);
+    if (isRefusal(standing)) return standing;
+    const { root, digest } = call.token;
+    const [protocols, states, others] = [this.#protocols, statesOf(actor, root), othersOf(actor, call)];
+    const course = new Course({ call, protocols, standing, states, others });
+    const refused = course.admit();
+    if (refused !== undefined) return refused;
+    const steps = [...course.steps];
     const monitors = monitorRecords(steps, call.monitors);
-    if (crowded(actor, monitors, call.now_ms))
-      return refuse("quota_exceeded", `the actor has ${MONITORS_PER_ACTOR_MAX} protocols in progress`);
+    const looks = call.word.every(({ reads }) => reads) && steps.every(({ from, to }) => from === to);
+    const full =
+      crowded(actor.monitors, root, monitors, call.now_ms) ?? (looks ? undefined : fullLedger(actor, call));
+    if (full !== undefined) return full;
 
-    const ran = runWord(call, actor.state);
+    const ran = runWord(call, actor.state, (index, { become }) => course.passed(index, become));
     if (isRefusal(ran)) return ran;
     const { now_ms, signer, batch, idempotency, nonce } = call;
-    return {
-      state: ran.state,
-      entry: {
-        at: now_ms,
-        signer,
-        turns: ran.turns,
-        ...(batch && { batch }),
-        behaviour: [first.expression, behaviour],
-        monitors,
-        ...(idempotency && {
-          kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
-        }),
-        nonce: [nonce.key, nonce.until_s],
-      },
+    const entry: Effect["entry"] = {
+      at: now_ms,
+      signer,
+      token: [root, digest],
+      turns: ran.turns,
+      ...(batch && { batch }),
+      behaviour: course.behaviour,
+      monitors,
+      ...(idempotency && {
+        kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
+      }),
+      nonce: [nonce.key, nonce.until_s],
     };
+    return looks ? { looked: replyOf(entry) } : { entry, state: ran.state };
   }
 }
 
 interface Effect {
   readonly entry: Omit<Entry, "v" | "actor">;
   readonly state: string | undefined;
+}
+
+/** The reply of a call that changes nothing at all, so there is nothing to write. */
+interface Looked {
+  readonly looked: Json;
 }
 
 function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusal | undefined {
@@ -200,8 +211,16 @@ function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | unde
   });
 }
 
-function statesOf(actor: Actor): MonitorStates {
-  return (id) => (id === BEHAVIOUR ? (actor.behaviour?.[1] ?? 0) : (actor.monitors.get(id)?.state ?? 0));
+function statesOf({ behaviour, monitors }: Actor, root: string): MonitorStates {
+  return (id) => (id === BEHAVIOUR ? (behaviour?.state ?? 0) : (monitors.get(root, id)?.state ?? 0));
+}
+
+/** Copies of a token are the same token: nothing tells them apart. */
+function othersOf({ behaviour, monitors }: Actor, { token: { root, digest } }: Call): MovedByAnother {
+  return (id) => {
+    const by = id === BEHAVIOUR ? behaviour?.by : monitors.get(root, id)?.by;
+    return by === undefined ? undefined : by !== digest;
+  };
 }
 
 /** The caveat monitors that moved: one that stays where it is needs no record. */
@@ -213,12 +232,4 @@ function monitorRecords(
   return steps
     .filter(({ id, from, to }) => id !== BEHAVIOUR && from !== to)
     .map(({ id, to }) => [id, to, until.get(id) ?? null]);
-}
-
-/** Anyone may attenuate new monitors into being, so their number is bounded, the expired ones not counted. */
-function crowded(actor: Actor, records: readonly MonitorRecord[], now_ms: number): boolean {
-  const added = records.filter(([id]) => !actor.monitors.has(id)).length;
-  if (added === 0 || actor.monitors.size + added <= MONITORS_PER_ACTOR_MAX) return false;
-  const left = [...actor.monitors.values()].filter(({ until_ms }) => !isOver(until_ms, now_ms)).length;
-  return left + added > MONITORS_PER_ACTOR_MAX;
 }

@@ -1,5 +1,5 @@
 /**
- * A call's messages: the whole word is admitted before any of it runs, and its turns are one effect or none.
+ * A call's messages, and their turns: one effect or none.
  *
  * Most words are of one message. The turns of a batch follow each other without anything in between, each on the state
  * that the one before it left, and all of them together have the fuel and the output of one turn: a batch holds up
@@ -9,14 +9,14 @@ import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { BATCH_RESOLVED_BYTES_MAX, TURN_FUEL_MAX, TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
-import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
 import type { Arguments } from "../request/references.ts";
 import type { TurnRecord } from "./entry.ts";
 import { resolve } from "./resolve.ts";
-import type { Call, Protocols } from "./shard.ts";
+import type { Call } from "./shard.ts";
 
-/** What a turn leaves: its reply, the new state as JSON text where it changed, and what it took. */
-export type TurnResult = Pick<HandlerResult, "reply" | "state" | "fuel" | "output_bytes">;
+/** What a turn leaves: its reply, the new state as JSON text where it changed, what the actor becomes, if anything; and
+ * what it took. */
+export type TurnResult = Pick<HandlerResult, "reply" | "state" | "become" | "fuel" | "output_bytes">;
 
 /** One message of a word. Its references are to the replies of those before it. */
 export interface Message extends Arguments {
@@ -32,31 +32,21 @@ export interface Message extends Arguments {
 /** One for each message, in their order. */
 export type Word<T> = readonly [T, ...T[]];
 
-/** @returns a step for each monitor, over the whole word; or `out_of_order`, as it was at the message that is refused. */
-export function stepWord(
-  protocols: Protocols,
-  monitors: readonly Monitor[],
-  states: MonitorStates,
-  call: Call,
-): readonly Step[] | Refusal {
-  const taken = new Map<string, Step>();
-  const now: MonitorStates = (id) => taken.get(id)?.to ?? states(id);
-  for (const [index, { name }] of call.word.entries()) {
-    const steps = protocols.step(monitors, now, name, call.messages);
-    if (isRefusal(steps)) return at(call, index, steps);
-    for (const { id, to } of steps) taken.set(id, { id, from: states(id), to });
-  }
-  return [...taken.values()];
-}
-
 export interface Ran {
   readonly turns: Word<TurnRecord>;
   /** JSON text; `undefined` where it is what it was. */
   readonly state: string | undefined;
 }
 
-/** @param before the actor's state */
-export function runWord(call: Call, before: string | undefined): Ran | Refusal {
+/**
+ * @param before the actor's state
+ * @param settle is told of each turn when it is done; a refusal ends the word
+ */
+export function runWord(
+  call: Call,
+  before: string | undefined,
+  settle: (index: number, turn: TurnResult) => Refusal | undefined,
+): Ran | Refusal {
   const { word, now_ms, actor } = call;
   const turns: TurnRecord[] = [];
   let state = before;
@@ -68,18 +58,21 @@ export function runWord(call: Call, before: string | undefined): Ran | Refusal {
     let { args } = message;
     if (references.size > 0) {
       const resolved = resolve(message, turns.map(replyOf), resolved_bytes);
-      if (isRefusal(resolved)) return at(call, index, resolved);
+      if (isRefusal(resolved)) return ofCall(call, index, resolved);
       args = resolved.args;
       resolved_bytes -= resolved.bytes;
     }
     const turn = run({ state, message: name, args, now_ms, seed, actor }, fuel);
-    if (isRefusal(turn)) return at(call, index, turn);
+    if (isRefusal(turn)) return ofCall(call, index, turn);
     fuel -= turn.fuel;
     output_bytes -= turn.output_bytes;
-    if (output_bytes < 0) return at(call, index, tooMuchOutput());
-    if (reads && turn.state !== undefined && turn.state !== state) return at(call, index, notOnlyRead(name));
+    if (output_bytes < 0) return ofCall(call, index, tooMuchOutput());
+    if (reads && turn.state !== undefined && turn.state !== state)
+      return ofCall(call, index, notOnlyRead(name));
     state = turn.state ?? state;
     turns.push([name, args, seed, turn.reply]);
+    const refused = settle(index, turn);
+    if (refused !== undefined) return refused;
   }
   const [first, ...rest] = turns;
   if (first === undefined) throw new Error("a call without a message");
@@ -87,7 +80,7 @@ export function runWord(call: Call, before: string | undefined): Ran | Refusal {
 }
 
 /** The refusal of one of a batch's calls says which. */
-function at({ batch }: Call, index: number, refusal: Refusal): Refusal {
+export function ofCall({ batch }: Pick<Call, "batch">, index: number, refusal: Refusal): Refusal {
   return batch ? refusal.with({ call: index }) : refusal;
 }
 

@@ -23,6 +23,10 @@ export interface ProtocolClaim {
 }
 
 export interface Grant {
+  /** What is public of the root token: its nonce. Only the tenant can mint another. */
+  readonly root: string;
+  /** The token's last chain signature: a secret, from which a digest that names the token is derived. */
+  readonly tail: Uint8Array;
   readonly protocols: readonly ProtocolClaim[];
   /** Messages that `message` caveats leave; `undefined` where none restricts them. */
   readonly messages: ReadonlySet<string> | undefined;
@@ -66,7 +70,9 @@ export function authorize(
     return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
       token: 0,
     });
-  return { protocols, messages, expires_ms: until_ms };
+  const root = token.identifier.nonce;
+  const tail = token.caveats.at(-1)?.tail ?? new Uint8Array();
+  return { root, tail, protocols, messages, expires_ms: until_ms };
 }
 
 function ask(caveat: Caveat, access: Access, index: number): Refusal | undefined {

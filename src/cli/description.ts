@@ -2,11 +2,12 @@
 import type { DescribedMessage, Description } from "../sdk/client.ts";
 import { printSchema } from "./schema-types.ts";
 
-export function describedText({ actor, exists, expires, messages }: Description): string {
+export function describedText({ actor, exists, behaviour, expires, messages }: Description): string {
   const entries = Object.entries(messages);
   const now = entries.filter(([, { waits_for }]) => waits_for === undefined);
   const later = entries.filter(([, { waits_for }]) => waits_for !== undefined);
-  const head = `${actor} ${exists ? "has begun" : "has not begun"}; the token expires ${expires ?? "never"}`;
+  const begun = behaviour === undefined ? "has begun" : `has become ${behaviour}`;
+  const head = `${actor} ${exists ? begun : "has not begun"}; the token expires ${expires ?? "never"}`;
   return [
     head,
     ...(now.length === 0 ? ["now    nothing"] : now.map((entry) => `now    ${signature(...entry)}`)),

@@ -8,17 +8,16 @@
  * candidate waits for a full TTL since it *saw* the lease change, by its own. With clocks that run up to 10 % too fast
  * or too slow, 0.8 / 0.9 < 1 / 1.1 keeps the two apart, and a takeover still comes within the TTL.
  */
-import { fromUtf8, utf8 } from "../bytes.ts";
+import { decodeDocument, encodeDocument } from "../checked.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { LEASE_RENEWALS, LEASE_VALID_SHARE } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
-import { settledPut } from "../store/settle.ts";
+import { type Settled, settledPut } from "../store/settle.ts";
 import type { Clock } from "./clock.ts";
 import { nodeKey } from "./format.ts";
 
 /** What `node/{session}` holds. */
 export interface LeaseRecord {
-  readonly v: 1;
   readonly session: string;
   /** `dead`: another node has declared it so. No renewal passes that any more. */
   readonly state: "serving" | "draining" | "dead";
@@ -27,7 +26,7 @@ export interface LeaseRecord {
   /** Hosts under which callers address it. */
   readonly authorities: readonly string[];
   /** The process, as others on the same machine can look for it. */
-  readonly place: string;
+  readonly process: string;
   readonly ttl_ms: number;
   /** RFC 3339, by the holder's wall clock: for people. Nothing is decided by it. */
   readonly renewed_at: string;
@@ -36,13 +35,14 @@ export interface LeaseRecord {
   readonly nonce: string;
 }
 
+const FORMAT = "postern-node/1";
+
 export function parseLease(body: Uint8Array): LeaseRecord | undefined {
-  try {
-    const record = JSON.parse(fromUtf8(body) ?? "") as LeaseRecord;
-    return record.v === 1 ? record : undefined;
-  } catch {
-    return undefined;
-  }
+  return decodeDocument(FORMAT, body) as LeaseRecord | undefined;
+}
+
+export function encodeLease(record: LeaseRecord): Uint8Array<ArrayBuffer> {
+  return encodeDocument(FORMAT, record);
 }
 
 export interface LeaseOptions {
@@ -54,12 +54,18 @@ export interface LeaseOptions {
   readonly compose: () => LeaseRecord;
 }
 
+/** `lost`: another node has declared this one dead. `unclear`: the store did not say. */
+export type Renewal = "renewed" | "unclear" | "lost";
+
 export class Lease {
   readonly #options: LeaseOptions;
   #etag = "";
   #validUntil_ms = Number.NEGATIVE_INFINITY;
   #ended = false;
-  #renewing: Promise<"renewed" | "unclear" | "lost"> | undefined;
+  /** On its way, or the last one. */
+  #renewing: Promise<Renewal> | undefined;
+  /** Composed when the one on its way has come to its end. */
+  #next: Promise<Renewal> | undefined;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -69,7 +75,7 @@ export class Lease {
   async acquire(): Promise<Refusal | undefined> {
     const { store, clock, session, compose } = this.#options;
     const sent_ms = clock.now_ms();
-    const put = await settledPut(store, nodeKey(session), encode(compose()), { ifNoneMatch: "*" });
+    const put = await settledPut(store, nodeKey(session), encodeLease(compose()), { ifNoneMatch: "*" });
     if (put.outcome === "won") {
       this.#renewedAt(sent_ms, put.etag);
       return undefined;
@@ -87,17 +93,16 @@ export class Lease {
     return this.#options.ttl_ms / LEASE_RENEWALS;
   }
 
-  /** @returns `lost` where another node has declared this one dead; `unclear` where the store did not say. */
-  renew(): Promise<"renewed" | "unclear" | "lost"> {
-    this.#renewing ??= this.#renew(2).finally(() => {
-      this.#renewing = undefined;
-    });
-    return this.#renewing;
+  /** Says what is so now. One at a time: who asks while another is on its way waits for that, and is then told anew. */
+  renew(): Promise<Renewal> {
+    this.#next ??= this.#renewNext();
+    return this.#next;
   }
 
   /** Others need not wait for the end of the lease. */
   async remove(): Promise<void> {
     this.invalidate();
+    await this.#next;
     await this.#renewing;
     await this.#options.store.delete(nodeKey(this.#options.session));
   }
@@ -107,10 +112,17 @@ export class Lease {
     this.#ended = true;
   }
 
-  async #renew(attempts: number): Promise<"renewed" | "unclear" | "lost"> {
+  async #renewNext(): Promise<Renewal> {
+    await this.#renewing;
+    this.#renewing = this.#renew(2);
+    this.#next = undefined;
+    return this.#renewing;
+  }
+
+  async #renew(attempts: number): Promise<Renewal> {
     const { store, clock, session, compose } = this.#options;
     const sent_ms = clock.now_ms();
-    const put = await settledPut(store, nodeKey(session), encode(compose()), { ifMatch: this.#etag });
+    const put = await settledPut(store, nodeKey(session), encodeLease(compose()), { ifMatch: this.#etag });
     if (put.outcome === "won") {
       this.#renewedAt(sent_ms, put.etag);
       return "renewed";
@@ -132,15 +144,21 @@ export class Lease {
 }
 
 /**
- * Declares a node dead that has not renewed its lease: from here on it cannot. Then its lease may go.
+ * Declares a node dead that has not renewed its lease: once that is won, it never can.
  * @param etag the lease as it was seen unchanged for so long
  */
-export async function bury(store: Store, record: LeaseRecord, etag: string, nonce: string): Promise<void> {
-  const dead: LeaseRecord = { ...record, state: "dead", shards: {}, nonce };
-  const put = await settledPut(store, nodeKey(record.session), encode(dead), { ifMatch: etag });
-  if (put.outcome === "won") await store.delete(nodeKey(record.session));
+export function bury(store: Store, session: string, etag: string, nonce: string): Promise<Settled> {
+  return settledPut(store, nodeKey(session), encodeLease({ ...TOMBSTONE, session, nonce }), {
+    ifMatch: etag,
+  });
 }
 
-function encode(record: LeaseRecord): Uint8Array<ArrayBuffer> {
-  return utf8(JSON.stringify(record));
-}
+const TOMBSTONE: Omit<LeaseRecord, "session" | "nonce"> = {
+  state: "dead",
+  url: "",
+  authorities: [],
+  process: "",
+  ttl_ms: 0,
+  renewed_at: "",
+  shards: {},
+};

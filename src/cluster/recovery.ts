@@ -19,12 +19,13 @@ import {
   type LogObject,
   logKey,
   logPrefix,
+  manifestKey,
   type SlotHeader,
   slotOf,
 } from "./format.ts";
 import { type Owned, readOwnership } from "./ownership.ts";
 import type { Records } from "./records.ts";
-import { deposed } from "./refusals.ts";
+import { damaged, deposed, used } from "./refusals.ts";
 
 export interface Recovered {
   /** The slot of my first entries. All before it is settled for ever. */
@@ -75,7 +76,10 @@ class Recovery {
     if (checkpoint !== null) {
       const opened = await checkpoints.open(checkpoint);
       if (isRefusal(opened)) return opened;
-      for (const line of opened.common) records.restore(line);
+      const misfit = used("object", manifestKey(this.#shard, checkpoint.id), () => {
+        for (const line of opened.common) records.restore(line);
+      });
+      if (misfit !== undefined) return misfit;
       reign = opened.epoch;
     }
     const listed = await this.#list();
@@ -95,12 +99,13 @@ class Recovery {
         continue;
       }
       if (header.epoch > reign)
-        return refuse(
-          "store_unavailable",
-          `the seal before the object ${logKey(this.#shard, seq)} is missing`,
-        );
+        return damaged("object", logKey(this.#shard, seq), "is without the seal before it");
       // Of an epoch that was over when it was written: void.
-      if (header.epoch === reign) for (const line of lines) records.apply(line);
+      const isVoid = header.epoch < reign;
+      const misfit = used("object", logKey(this.#shard, seq), () => {
+        if (!isVoid) for (const line of lines) records.apply(line);
+      });
+      if (misfit !== undefined) return misfit;
       seq++;
     }
   }
@@ -121,9 +126,7 @@ class Recovery {
     if (put.outcome === "unknown")
       return refuse("store_unavailable", `the seal of shard ${this.#shard}: ${put.reason}`);
     if (put.outcome === "won") return { header, lines: [], bytes: body.length };
-    return (
-      (await this.#read(seq)) ?? refuse("store_unavailable", `the slot ${logKey(this.#shard, seq)} is gone`)
-    );
+    return (await this.#read(seq)) ?? damaged("object", logKey(this.#shard, seq), "is gone");
   }
 
   /**
@@ -141,7 +144,7 @@ class Recovery {
       const again = await this.#read(seq);
       if (again !== undefined) return isRefusal(again) ? again : undefined;
       // A newer owner may have collected it.
-      const gone = refuse("store_unavailable", `the object ${logKey(this.#shard, seq)} is missing`);
+      const gone = damaged("object", logKey(this.#shard, seq), "is missing");
       return (await this.#confirm(seq)) ?? gone;
     }
     return undefined;
@@ -181,7 +184,7 @@ class Recovery {
     const found = await this.#store.get(key);
     if (found === undefined || isRefusal(found)) return found;
     const decoded = decodeSlot(found.body);
-    if (typeof decoded === "string") return refuse("store_unavailable", `the object ${key} ${decoded}`);
+    if (typeof decoded === "string") return damaged("object", key, decoded);
     return { ...decoded, bytes: found.body.length };
   }
 }

@@ -75,6 +75,8 @@ type Headers = Readonly<Record<string, string>>;
 export interface Description {
   readonly actor: string;
   readonly exists: boolean;
+  /** The name of what the actor has become, if it has. */
+  readonly behaviour?: string;
   /** RFC 3339. */
   readonly expires: string | null;
   readonly enabled: readonly string[];

@@ -6,12 +6,14 @@
  */
 
 import type { Actor } from "../../src/actor/actor.ts";
+import { isOver, type MonitorState } from "../../src/actor/monitors.ts";
 import type { Call, CaveatMonitor, Protocols } from "../../src/actor/shard.ts";
 import type { Message, TurnResult, Word } from "../../src/actor/word.ts";
 import type { Turn } from "../../src/dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import { type Automaton, compileProtocol } from "../../src/protocol/automaton.ts";
 import { stepAll } from "../../src/protocol/monitor.ts";
+import { findWidening } from "../../src/protocol/narrower.ts";
 
 export const BEHAVIOUR = "open ; (deposit | withdraw | balance)* ; close";
 export const NOW_MS = 1_767_225_600_000;
@@ -28,36 +30,41 @@ export function account(state: string | undefined): Account {
   return state === undefined ? EMPTY : (JSON.parse(state) as Account);
 }
 
+/** A handler as tests write it: what its turns take of the bounds is the same for all. */
+export type PlainRun = (turn: Turn) => Pick<TurnResult, "reply" | "state" | "become"> | Refusal;
+
+export const TOOK = { fuel: 1, output_bytes: 100 };
+
+export function metered(run: PlainRun): Message["run"] {
+  return (turn) => {
+    const result = run(turn);
+    return isRefusal(result) ? result : { ...result, ...TOOK };
+  };
+}
+
 const CHANGE: Readonly<Record<string, number>> = { deposit: 1, withdraw: -1 };
 
 /** Refuses to go below zero; `balance` leaves the state alone. The reply says how many turns there were. */
-export function run({ state, message, seed }: Turn): TurnResult | Refusal {
+export const run: PlainRun = ({ state, message, seed }) => {
   const { balance, turns } = account(state);
-  if (message === "balance") return { ...TOOK, reply: { turns: turns.length, balance }, state: undefined };
+  if (message === "balance") return { reply: { turns: turns.length, balance }, state: undefined };
   const next = balance + (CHANGE[message] ?? 0);
   if (next < 0) return refuse("handler_error", "the account is empty", { handler_code: "empty" });
   const after: Account = { balance: next, turns: [...turns, [seed, message]] };
-  return { ...TOOK, reply: { turns: after.turns.length, balance: next }, state: JSON.stringify(after) };
-}
-
-/** What each turn takes of the bounds. */
-export const TOOK = { fuel: 1, output_bytes: 100 };
+  return { reply: { turns: after.turns.length, balance: next }, state: JSON.stringify(after) };
+};
 
 let calls = 0;
 
 /** What a test may say about a call of one message. */
-export type Given = Partial<Omit<Call, "word"> & Message>;
+export type Given = Partial<Omit<Call, "word"> & Omit<Message, "run"> & { readonly run: PlainRun }>;
 
 /** A call of `account/1` with everything that a test does not care about filled in. */
 export function callOf(name: string, given: Given = {}): Call {
-  const {
-    args = {},
-    references = new Map(),
-    seed = `c${++calls}`,
-    reads = name === "balance",
-    ...call
-  } = given;
-  return batchOf([{ name, args, references, seed, reads, run: call.run ?? run }], { batch: false, ...call });
+  const { args = {}, references = new Map(), seed = `c${++calls}`, ...rest } = given;
+  const { reads = name === "balance", run: plain = run, ...call } = rest;
+  const message = { name, args, references, seed, reads, run: metered(plain) };
+  return batchOf([message], { batch: false, ...call });
 }
 
 /** The same for a batch. */
@@ -69,8 +76,10 @@ export function batchOf(word: Word<Message>, given: Partial<Call> = {}): Call {
     word,
     batch: true,
     signer: "ab".repeat(32),
+    token: { root: "r", digest: "t" },
     now_ms: NOW_MS,
     behaviour: BEHAVIOUR,
+    become: new Map(),
     monitors: [],
     messages: undefined,
     idempotency: undefined,
@@ -88,6 +97,7 @@ export const protocols: Protocols = {
     return known;
   },
   step: stepAll,
+  widening: findWidening,
 };
 
 export function compiled(expression: string): Automaton {
@@ -101,6 +111,21 @@ export function caveat(id: string, expression: string, until_ms?: number): Cavea
   return { id, automaton: compiled(expression), caveat: { index: 0, text }, until_ms };
 }
 
-export function monitorsOf({ monitors }: Actor): Record<string, number> {
-  return Object.fromEntries([...monitors].map(([id, { state }]) => [id, state]));
+export interface StoredMonitor {
+  readonly root: string;
+  readonly id: string;
+  readonly monitor: MonitorState;
+}
+
+/** Those that are not over, in no order that matters. */
+export function monitorsLeft({ monitors }: Actor, now_ms: number): readonly StoredMonitor[] {
+  const all: StoredMonitor[] = [];
+  for (const [root, own] of monitors)
+    for (const [id, monitor] of own) if (!isOver(monitor.until_ms, now_ms)) all.push({ root, id, monitor });
+  return all.toSorted((a, b) => a.root.localeCompare(b.root) || a.id.localeCompare(b.id));
+}
+
+/** The state of each monitor by its id. */
+export function monitorsOf(actor: Actor): Record<string, number> {
+  return Object.fromEntries(monitorsLeft(actor, 0).map(({ id, monitor }) => [id, monitor.state]));
 }

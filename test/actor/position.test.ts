@@ -21,6 +21,7 @@ function open(shelf = new Shelf()) {
 const question: Question = {
   tenant: "t",
   actor: "account/1",
+  token: { root: "r", digest: "t" },
   behaviour: "open ; (deposit | withdraw | balance)* ; close",
   monitors: [],
   names: ["open", "deposit", "withdraw", "balance", "close"],

@@ -1,5 +1,7 @@
 /** A lease: valid from before it was sent, lost only when another node says so, and never in doubt about its own writes. */
 import { describe, expect, test } from "vitest";
+import { utf8 } from "../../src/bytes.ts";
+import { encodeDocument } from "../../src/checked.ts";
 import { nodeKey } from "../../src/cluster/format.ts";
 import { bury, Lease, type LeaseRecord, parseLease } from "../../src/cluster/lease.ts";
 import { isRefusal } from "../../src/errors.ts";
@@ -7,6 +9,7 @@ import type { Store } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { type Hooks, intercept, SILENT, unclear } from "../store/intercept.ts";
 import { TestClock } from "./clock.ts";
+import { quiet } from "./harness.ts";
 
 const TTL_MS = 10_000;
 const SESSION = "s1";
@@ -18,12 +21,11 @@ function leased(hooks: Hooks = {}) {
   let nonces = 0;
   const record = { state: "serving" as LeaseRecord["state"] };
   const compose = (): LeaseRecord => ({
-    v: 1,
     session: SESSION,
     state: record.state,
     url: "http://here",
     authorities: ["here"],
-    place: "place",
+    process: "a process",
     ttl_ms: TTL_MS,
     renewed_at: "2026-01-01T00:00:00Z",
     shards: { "5": [1, 2, 0] },
@@ -48,7 +50,7 @@ async function stored(store: Store): Promise<{ record: LeaseRecord; etag: string
 
 async function declareDead(store: Store): Promise<void> {
   const seen = await stored(store);
-  if (seen !== undefined) await bury(store, seen.record, seen.etag, "another node's");
+  if (seen !== undefined) await bury(store, SESSION, seen.etag, "another node's");
 }
 
 describe("a lease", () => {
@@ -157,8 +159,8 @@ describe("a lease", () => {
     for (const isDeleted of [true, false]) {
       const { store, lease } = leased();
       await lease.acquire();
-      const keeping = intercept(store, { delete: async () => "unknown" });
-      await declareDead(isDeleted ? store : keeping);
+      await declareDead(store);
+      if (isDeleted) await store.delete(nodeKey(SESSION));
       expect((await stored(store))?.record.state).toBe(isDeleted ? undefined : "dead");
       expect(await lease.renew()).toBe("lost");
     }
@@ -191,6 +193,31 @@ describe("a lease", () => {
     expect(puts).toBe(3);
   });
 
+  test("says what was so when it was asked to, also where another renewal was on its way", async () => {
+    let puts = 0;
+    let arrive = (): void => {};
+    const { store, lease, record } = leased({
+      put: async (_key, next) => {
+        if (++puts === 2)
+          await new Promise<void>((go) => {
+            arrive = go;
+          });
+        return next();
+      },
+    });
+    await lease.acquire();
+    const first = lease.renew();
+    await quiet();
+    record.state = "draining";
+    const others = [lease.renew(), lease.renew()];
+    arrive();
+    expect(await first).toBe("renewed");
+    expect(await Promise.all(others)).toEqual(["renewed", "renewed"]);
+    expect((await stored(store))?.record.state).toBe("draining");
+    // Those who waited together were written together.
+    expect(puts).toBe(3);
+  });
+
   test("that is removed is not valid and not there, also where a renewal was on its way", async () => {
     const { store, lease } = leased();
     await lease.acquire();
@@ -209,7 +236,7 @@ describe("burying", () => {
     const seen = await stored(store);
     if (seen === undefined) throw new Error("no lease");
     expect(await lease.renew()).toBe("renewed");
-    await bury(store, seen.record, seen.etag, "n");
+    await bury(store, SESSION, seen.etag, "n");
     expect((await stored(store))?.record.state).toBe("serving");
     expect(await lease.renew()).toBe("renewed");
   });
@@ -217,14 +244,13 @@ describe("burying", () => {
   test("leaves no shard in its name", async () => {
     const { store, lease } = leased();
     await lease.acquire();
-    await declareDead(intercept(store, { delete: async () => "unknown" }));
+    await declareDead(store);
     expect((await stored(store))?.record).toMatchObject({ state: "dead", shards: {} });
   });
 });
 
 test("a lease of another version is not read as one", () => {
-  const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
-  expect(parseLease(encode({ v: 2, session: "s" }))).toBeUndefined();
-  expect(parseLease(new Uint8Array([0xff]))).toBeUndefined();
-  expect(parseLease(encode({ v: 1, session: "s" }))).toMatchObject({ session: "s" });
+  expect(parseLease(encodeDocument("postern-node/2", { session: "s" }))).toBeUndefined();
+  expect(parseLease(utf8('{"session":"s"}'))).toBeUndefined();
+  expect(parseLease(encodeDocument("postern-node/1", { session: "s" }))).toEqual({ session: "s" });
 });

@@ -93,34 +93,34 @@ export class Clients {
 
   #operation(shard: number): Operation {
     const { random } = this.#options;
-    const messages: readonly Message[] = ["add", "add", "add", "take", "peek"];
+    const messages: readonly Message[] = ["add", "add", "take"];
     const operation: Operation = {
       id: `o${++this.#operations}`,
       shard,
       actor: random.pick(this.actorsOf(shard)),
       message: random.pick(messages),
       ordered: random.chance(0.2),
+      declined: random.chance(0.2),
       keyed: random.chance(0.8),
       attempts: 0,
     };
-    if (operation.keyed && operation.message !== "peek") this.#keyed.push(operation);
+    if (operation.keyed && !operation.declined) this.#keyed.push(operation);
     return operation;
   }
 
   /** @returns `undefined` where there is no answer. */
   #send(operation: Operation, node: Node | undefined): Promise<Answer | Refusal | undefined> {
-    const { random, profile } = this.#options;
+    const { random, profile, isCalm } = this.#options;
     const deadline_ms = 2 * profile.ttl_ms;
     return new Promise((resolve) => {
+      const ask = async (asked: Node): Promise<void> => {
+        const outcome = await asked.handle(operation, deadline_ms);
+        if (isCalm() || !random.chance(0.02)) this.#later(random.between(0, 2), () => resolve(outcome));
+      };
       this.#later(1.3 * deadline_ms, () => resolve(undefined));
       this.#later(random.between(0, 2), () => {
         if (node === undefined || !node.process.isAlive) return resolve(undefined);
-        node.process.wake(() => {
-          void node.handle(operation, deadline_ms).then((outcome) => {
-            if (!this.#options.isCalm() && random.chance(0.02)) return;
-            this.#later(random.between(0, 2), () => resolve(outcome));
-          });
-        });
+        node.process.wake(() => void ask(node));
       });
     });
   }

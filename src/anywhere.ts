@@ -1,0 +1,45 @@
+/**
+ * Calls that any node answers by itself: no owner, no log, no wait (DESIGN section 5).
+ *
+ * Such a message is admitted in every state that any monitor of its chain or of the behaviour can be in, and moves
+ * none of them; and its actor has no state. So no node knows anything that another would need to, and the call takes no
+ * effect that could happen twice. Three promises are smaller for it, on purpose:
+ *
+ * - Its nonce is remembered by this node alone. Who has captured the request may send it to each node once, within
+ *   its 60 s, and learns what a function of its arguments answers; nothing else comes of it.
+ * - An idempotency key keeps no reply: to answer anew is no second effect.
+ * - An actor that began under an older policy's behaviour is not asked: today's policy lets everybody send this always.
+ */
+
+import { replyOf } from "./actor/entry.ts";
+import type { Answer, Call } from "./actor/shard.ts";
+import { ofCall, runWord } from "./actor/word.ts";
+import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import type { ProtocolCache } from "./protocol/cache.ts";
+import { orderClass } from "./protocol/classes.ts";
+
+/** @param stateless whether the policy says that the actor has no state */
+export function isForAnyNode(
+  { word, behaviour, monitors }: Pick<Call, "word" | "behaviour" | "monitors">,
+  stateless: boolean,
+  protocols: ProtocolCache,
+): boolean {
+  if (!stateless) return false;
+  const ofActor = protocols.get(behaviour);
+  if (isRefusal(ofActor)) return false;
+  const automata = [ofActor, ...monitors.map(({ automaton }) => automaton)];
+  return word.every(({ name }) => orderClass(automata, name) === "free");
+}
+
+/** Runs the turns of such a call. @param admit takes the request's nonce on this node */
+export function answerHere(call: Call, admit: () => Refusal | undefined): Answer | Refusal {
+  const refused = admit();
+  if (refused !== undefined) return refused;
+  const ran = runWord(call, undefined, (index, { state, become }) => {
+    if (state === undefined && become === undefined) return undefined;
+    const what = state === undefined ? "became something" : "returned one";
+    const why = `the policy says that ${call.actor} has no state, but the handler ${what}`;
+    return ofCall(call, index, refuse("handler_invalid", why));
+  });
+  return isRefusal(ran) ? ran : { reply: replyOf({ turns: ran.turns, batch: call.batch }), kept: false };
+}
