@@ -9,7 +9,7 @@ import type { Protocol } from "../../src/protocol/grammar.ts";
 import { printProtocol } from "../../src/protocol/print.ts";
 import { anyLetter, anyProtocol } from "../protocol/arbitrary.ts";
 import { LETTERS, prefixes } from "../protocol/oracle.ts";
-import { batchOf, callOf, caveat, protocols, TOOK } from "./counter.ts";
+import { batchOf, callOf, caveat, type PlainRun, protocols, run, TOOK } from "./counter.ts";
 import { changesOf, quiet, Shelf, ShelfLog } from "./shelf.ts";
 
 function open(shelf = new Shelf()) {
@@ -44,6 +44,19 @@ describe("a question", () => {
     const after = await shard.describe(asked);
     expect(after).toMatchObject({ exists: true });
     expect(waits(after)).toEqual({ deposit: [], withdraw: ["m"] });
+  });
+
+  test("of an actor that has become something says what, and what that leaves", async () => {
+    const { shard } = open();
+    const become = new Map([["frozen", "balance* ; close"]]);
+    const freezing: PlainRun = (turn) => {
+      const done = run(turn);
+      return isRefusal(done) ? done : { ...done, become: "frozen" };
+    };
+    await shard.call(callOf("open", { become, run: freezing }));
+    const told = await shard.describe(question);
+    expect(told).toMatchObject({ exists: true, become: "frozen" });
+    expect(waits(told)).toEqual({ balance: [], close: [] });
   });
 
   test("knows only the names that it was asked about", async () => {
