@@ -171,6 +171,7 @@ class GatewayNode implements Server {
     this.#app = createGateway({
       tenant: (name) => this.#tenants.tenant(name),
       call: (...call) => shards.call(...call),
+      describe: (...question) => shards.describe(...question),
       protocols,
       scheme: bip340,
       replays,

@@ -30,6 +30,8 @@ export interface Grant {
   readonly protocols: readonly ProtocolClaim[];
   /** Messages that `message` caveats leave; `undefined` where none restricts them. */
   readonly messages: ReadonlySet<string> | undefined;
+  /** The earliest `expires` of all; `undefined` where there is none. */
+  readonly expires_ms: number | undefined;
 }
 
 export interface Requirements {
@@ -69,7 +71,8 @@ export function authorize(
       token: 0,
     });
   const root = token.identifier.nonce;
-  return { root, tail: token.caveats.at(-1)?.tail ?? new Uint8Array(), protocols, messages };
+  const tail = token.caveats.at(-1)?.tail ?? new Uint8Array();
+  return { root, tail, protocols, messages, expires_ms: until_ms };
 }
 
 function ask(caveat: Caveat, access: Access, index: number): Refusal | undefined {

@@ -13,7 +13,8 @@ import { ACTOR_ID, MESSAGE_NAME, PUBLIC_KEY, TYPE_NAME } from "../names.ts";
 /** What a caveat is asked about. */
 export interface Access {
   readonly actor: { readonly type: string; readonly id: string };
-  readonly message: string;
+  /** `undefined` where it is asked what may be sent at all: then no message is prohibited. */
+  readonly message: string | undefined;
   readonly now_ms: number;
   /** The key that signed the request: 64 hex digits, x-only. */
   readonly signer: string;
@@ -72,7 +73,9 @@ const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
       return {
         messages,
         prohibits: ({ message }) =>
-          messages.has(message) ? undefined : `it allows ${names.join(", ")}, not ${message}`,
+          message === undefined || messages.has(message)
+            ? undefined
+            : `it allows ${names.join(", ")}, not ${message}`,
       };
     },
   },

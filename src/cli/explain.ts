@@ -24,6 +24,9 @@ interface Check {
   readonly reason: string;
 }
 
+/** One message is asked about. */
+type MessageAccess = Access & { readonly message: string };
+
 export const explain: Command = {
   name: "explain",
   summary: "say offline why a call would pass or fail",
@@ -65,7 +68,11 @@ export const explain: Command = {
   },
 };
 
-function readAccess(environment: Environment, values: Values, macaroon: Macaroon): Access | UsageProblem {
+function readAccess(
+  environment: Environment,
+  values: Values,
+  macaroon: Macaroon,
+): MessageAccess | UsageProblem {
   const [type, id] = (text(values, "actor") ?? "").split("/");
   const message = text(values, "message");
   if (!type || !id || message === undefined)
@@ -84,7 +91,12 @@ function firstHolder(macaroon: Macaroon): string {
   return "";
 }
 
-function checkCaveat(macaroon: Macaroon, index: number, access: Access, after: readonly string[]): Check {
+function checkCaveat(
+  macaroon: Macaroon,
+  index: number,
+  access: MessageAccess,
+  after: readonly string[],
+): Check {
   const { cid, vid } = macaroon.unsafeCaveats[index] ?? { cid: new Uint8Array() };
   if (vid !== undefined) return { caveat: "(third party)", ok: false, reason: "it needs a discharge" };
   const caveat = parseCaveat(fromUtf8(cid) ?? "(not UTF-8)", index);

@@ -1,0 +1,162 @@
+/**
+ * From what a known caller asks to what a shard does: messages of the right type, with the token's monitors.
+ *
+ * A single call is a word of one message; a batch is a word of several, and a refusal says which of them is meant.
+ */
+import type { Call, CaveatMonitor } from "./actor/shard.ts";
+import type { Message, TurnResult, Word } from "./actor/word.ts";
+import type { Grant } from "./authorize/authorize.ts";
+import { toHex } from "./bytes.ts";
+import type { Turn } from "./dispatch/sandbox.ts";
+import { type Envelope, nonceKey } from "./envelope.ts";
+import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { parseJson } from "./json.ts";
+import type { ProtocolCache } from "./protocol/cache.ts";
+import { monitorId, tokenDigest } from "./protocol/monitor.ts";
+import type { Violation } from "./protocol/schema.ts";
+import { type Requested, readBatch } from "./request/batch.ts";
+import type { Target } from "./request/target.ts";
+import { rememberUntil } from "./signature/freshness.ts";
+import type { ActorType, MessageType } from "./tenants.ts";
+
+export interface ComposeOptions {
+  readonly protocols: ProtocolCache;
+  readonly random: (length: number) => Uint8Array;
+}
+
+/** What is asked for: the message that the path names, or the batch of the body. Arguments are not checked yet. */
+export function readWord({ message }: Target, body: Uint8Array): Word<Requested> | Refusal {
+  if (message === undefined) return readBatch(body);
+  const parsed = parseJson(body);
+  return isRefusal(parsed) ? parsed : [{ message, args: parsed.value, references: new Map() }];
+}
+
+/** The same for each message of a word. The first refusal ends it, and says which call of a batch it is about. */
+export function eachCall<A, B>(
+  { message }: Target,
+  [first, ...rest]: Word<A>,
+  work: (item: A) => B | Refusal,
+): Word<B> | Refusal {
+  const refused = (refusal: Refusal, call: number): Refusal =>
+    message === undefined ? refusal.with({ call }) : refusal;
+  const head = work(first);
+  if (isRefusal(head)) return refused(head, 0);
+  const done: [B, ...B[]] = [head];
+  for (const item of rest) {
+    const next = work(item);
+    if (isRefusal(next)) return refused(next, done.length);
+    done.push(next);
+  }
+  return done;
+}
+
+export function actorType({ target, tenant }: Envelope): ActorType | Refusal {
+  const actor = tenant.actors.get(target.type);
+  return actor ?? refuse("no_such_actor_type", `there is no actor type ${target.type}`);
+}
+
+/** The messages exist, and their arguments are of their types, as far as they hold no references. */
+export function typedWord(
+  { random }: ComposeOptions,
+  target: Target,
+  actor: ActorType,
+  word: Word<Requested>,
+): Word<Message> | Refusal {
+  return eachCall(target, word, (requested) => typedMessage(random, target.type, actor, requested));
+}
+
+function typedMessage(
+  random: ComposeOptions["random"],
+  typeName: string,
+  actor: ActorType,
+  { message: name, args, references }: Requested,
+): Message | Refusal {
+  const type = actor.messages.get(name);
+  if (type === undefined)
+    return refuse("no_such_message", `${typeName} has no message ${name}`, {
+      enabled: [...actor.messages.keys()].toSorted(),
+    });
+  const refers = references.size > 0;
+  const wrong = refers ? undefined : refuseArguments(type, args);
+  return (
+    wrong ?? {
+      name,
+      args,
+      references,
+      seed: toHex(random(16)),
+      reads: type.reads,
+      run: (turn, fuel) => {
+        const broken = refers ? refuseArguments(type, turn.args) : undefined;
+        return broken ?? typedTurn(actor, type, turn, fuel);
+      },
+    }
+  );
+}
+
+function typedTurn(actor: ActorType, type: MessageType, turn: Turn, fuel: number): TurnResult | Refusal {
+  const result = actor.run(turn, fuel);
+  if (isRefusal(result)) return result;
+  const broken = type.checkResult(result.reply);
+  return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
+}
+
+function refuseArguments({ checkArgs }: MessageType, args: Message["args"]): Refusal | undefined {
+  const found = checkArgs(args);
+  if (found === undefined) return undefined;
+  return refuse("schema_violation", `the arguments ${at(found)}`, { path: found.path });
+}
+
+const at = ({ path, reason }: Violation): string => `${path === "" ? "" : `at ${path} `}${reason}`;
+
+export function composeCall(
+  options: ComposeOptions,
+  { target, signature, idempotencyKey }: Envelope,
+  grant: Grant,
+  actor: ActorType,
+  word: Word<Message>,
+  digest: Uint8Array,
+  now_ms: number,
+): Call | Refusal {
+  const monitors = claimedMonitors(options, grant);
+  if (isRefusal(monitors)) return monitors;
+  return {
+    tenant: target.tenant,
+    actor: `${target.type}/${target.id}`,
+    word,
+    batch: target.message === undefined,
+    signer: signature.keyid,
+    token: { root: grant.root, digest: tokenDigest(grant.tail) },
+    now_ms,
+    behaviour: actor.behaviour,
+    become: actor.become,
+    monitors,
+    messages: grant.messages,
+    idempotency:
+      idempotencyKey === undefined
+        ? undefined
+        : {
+            // Callers cannot meet each other's keys, and a key means one path with one body.
+            key: `${signature.keyid}:${idempotencyKey}`,
+            digest: `${target.message ?? ""}:${toHex(digest)}`,
+          },
+    nonce: { key: nonceKey(signature), until_s: rememberUntil(signature) },
+  };
+}
+
+export function claimedMonitors(
+  { protocols }: ComposeOptions,
+  grant: Grant,
+): readonly CaveatMonitor[] | Refusal {
+  const monitors: CaveatMonitor[] = [];
+  for (const { index, text, expression, tail, until_ms } of grant.protocols) {
+    const automaton = protocols.get(expression);
+    const caveat = { index, text };
+    if (isRefusal(automaton))
+      return refuse("unknown_caveat", `caveat ${index} is refused: ${automaton.detail}`, {
+        token: 0,
+        caveat,
+      });
+    monitors.push({ id: monitorId(tail), automaton, caveat, until_ms });
+  }
+  return monitors;
+}
