@@ -48,16 +48,14 @@ const SHARD = 0;
 
 function birthOf(i: number): string {
   const entry: Entry = {
-    v: 2,
+    v: 3,
     actor: `t/account/${i}`,
-    message: "open",
-    args: {},
+    turns: [["open", {}, "s", null]],
     at: NOW_MS + 1000 * i,
-    seed: "s",
     signer: "ab".repeat(32),
+    token: ["r", "t"],
     behaviour: [BEHAVIOUR, 1],
     monitors: [],
-    reply: null,
     nonce: [`n${i}`, NOW_MS / 1000 + i + 60],
   };
   return encodeEntry(entry, undefined, JSON.stringify(EMPTY));
