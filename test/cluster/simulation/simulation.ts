@@ -42,6 +42,8 @@ export class Simulation {
   /** The process that runs on each node now. */
   readonly #nodes: (Node | undefined)[] = [];
   readonly #sessions = new Map<string, Node>();
+  /** The nonces of all that were written. */
+  readonly #leases = new Set<string>();
   /** By session, then by the session that looks on. */
   readonly #sights = new Map<string, Map<string, Sight>>();
   #started = 0;
@@ -254,7 +256,10 @@ export class Simulation {
   /** Nobody is declared dead by a process that has not looked at his lease for a TTL since it changed. */
   #leaseWritten(session: string, body: Uint8Array, by: string): void {
     const { ttl_ms } = this.profile;
-    const state = parseLease(body)?.state;
+    const { state, nonce = "" } = parseLease(body) ?? {};
+    // A copy of an older write, put where the lease was buried meanwhile, is no sign of life.
+    if (this.#leases.has(nonce)) return;
+    this.#leases.add(nonce);
     if (state !== "dead") {
       const sights = [...this.#sessions.values()].map(
         ({ process }) => [process.session, process.sight] as const,
