@@ -13,6 +13,11 @@ export interface AccountInput {
   readonly amount: number;
 }
 
+/** Nothing of it is kept: sent again under its key, it is answered anew. */
+export function isRead({ message }: AccountInput): boolean {
+  return message === "balance";
+}
+
 /** What a refusal by state answers; everything else answers the balance. */
 export const OUT_OF_ORDER = "out_of_order";
 export const HANDLER_ERROR = "handler_error";

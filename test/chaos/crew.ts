@@ -1,5 +1,5 @@
 /** All clients of a run: they call while it lasts, settle what is open after it, and look at what is left at the end. */
-import type { AccountInput } from "./account-model.ts";
+import { type AccountInput, isRead } from "./account-model.ts";
 import { CarefulClient, type ClientOptions } from "./careful-client.ts";
 import { definite, type History, type Intent } from "./history.ts";
 import type { Output } from "./linearizability.ts";
@@ -55,7 +55,7 @@ export class Crew {
     return answers;
   }
 
-  /** Repeats the last acknowledged calls under their keys. @returns what was not answered as it was at first */
+  /** Repeats the last acknowledged changes under their keys. @returns what was not answered as it was at first */
   async repeat(isOver: () => boolean): Promise<string[]> {
     const since = this.#now_ms() - KEPT_MS;
     const problems: string[] = [];
@@ -103,5 +103,5 @@ const BALANCE: AccountInput = { message: "balance", amount: 0 };
 
 function isAcknowledgedAfter(since: number, intent: Intent): boolean {
   const answered = definite(intent);
-  return answered?.ending === "acknowledged" && answered.ended_at > since;
+  return answered?.ending === "acknowledged" && answered.ended_at > since && !isRead(intent.input);
 }

@@ -4,7 +4,7 @@
  * An intent is one call that somebody wants to happen once: it is sent until there is a definite answer, each time
  * with its idempotency key. The claims that the run holds the nodes to stand in `operationsOf`.
  */
-import type { AccountInput } from "./account-model.ts";
+import { type AccountInput, isRead } from "./account-model.ts";
 import type { AccountOperation } from "./histories.ts";
 import type { Output } from "./linearizability.ts";
 
@@ -45,7 +45,7 @@ export function definite(intent: Intent): Attempt | undefined {
 
 /**
  * An acknowledged intent took effect once, after its first sending that was not answered by "no effect" and before
- * its acknowledgement. A refusal is an answer of its own; sendings before it that were left unclear may still take
+ * its acknowledgement. A read has no effect, so what its last sending was told was true after that one. A refusal is an answer of its own; sendings before it that were left unclear may still take
  * effect, and so may those of an intent that was given up.
  */
 export function operationsOf(intent: Intent): AccountOperation[] {
@@ -55,10 +55,11 @@ export function operationsOf(intent: Intent): AccountOperation[] {
   const unclear = attempts.find(({ ending }) => ending === "ambiguous");
   const operations: AccountOperation[] = [];
   if (last !== undefined) {
-    const invoked_at = last.ending === "acknowledged" ? (first ?? last).sent_at : last.sent_at;
+    const isFirst = last.ending === "acknowledged" && !isRead(input);
+    const invoked_at = isFirst ? (first ?? last).sent_at : last.sent_at;
     operations.push({ input, invoked_at, returned: { at: last.ended_at, output: last.answer } });
   }
-  if (unclear !== undefined && last?.ending !== "acknowledged")
+  if (unclear !== undefined && last?.ending !== "acknowledged" && !isRead(input))
     operations.push({ input, invoked_at: unclear.sent_at, returned: undefined });
   return operations;
 }

@@ -5,7 +5,7 @@
  * A cluster that does as it should, or one that has a mistake planted in it.
  */
 import type { Seeded } from "../support/seeded.ts";
-import { type AccountInput, accountModel, OUT_OF_ORDER } from "./account-model.ts";
+import { type AccountInput, accountModel, isRead, OUT_OF_ORDER } from "./account-model.ts";
 import { definite, History, type Intent } from "./history.ts";
 import type { Output, State } from "./linearizability.ts";
 
@@ -125,7 +125,7 @@ class Cluster {
     }
     if (kept !== undefined && state !== before) this.mistakes++;
     this.#states.push(state);
-    if (typeof output === "number") this.#kept.set(key, output);
+    if (typeof output === "number" && !isRead(input)) this.#kept.set(key, output);
     this.#last = state === before ? undefined : { key, before };
     return output;
   }

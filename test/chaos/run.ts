@@ -104,7 +104,7 @@ class ChaosRun {
     await this.#check(crew);
 
     const { slots } = crew;
-    const events = this.#events(adversaries);
+    const events = this.#events(adversaries, ended_at);
     const summary = summaryOf({ lease_ms: LEASE_MS, began_at, ended_at, slots }, this.#history, events);
     for (const problem of judgeEvents(this.#history, slots, this.#kinds(), events)) this.#problem(problem);
     const problems = [...this.#problems];
@@ -204,8 +204,10 @@ class ChaosRun {
     return [...this.#possibleMischief(), ...(canFail ? FAULTS : [])];
   }
 
-  #events(adversaries: readonly Adversary[]): Events {
-    const silences = adversaries.flatMap((adversary) => adversary.silences);
+  #events(adversaries: readonly Adversary[], ended_at: number): Events {
+    const silences = adversaries
+      .flatMap((adversary) => adversary.silences)
+      .map((silence) => ({ ...silence, until: Math.min(silence.until, ended_at) }));
     return {
       mischief: summed(adversaries.map(({ done }) => done)),
       faults: summed(this.#victims.map(({ gate }) => gate?.counts ?? new Map())),

@@ -154,10 +154,10 @@ const LOG: readonly Bug[] = [
     "nonce: nonce(), durable: seq - 1 }",
   ),
   bug(
-    "a conflict after an unclear attempt counts as lost",
+    "a conflict counts as lost",
     "store/settle.ts",
-    'if (put.outcome === "conflict" && !unclear)',
-    'if (put.outcome === "conflict")',
+    'const isClear = put.outcome === "conflict";',
+    'const isClear = put.outcome === "conflict"; if (isClear) return { outcome: "lost" };',
   ),
   bug(
     "what is still unclear in the end counts as lost",

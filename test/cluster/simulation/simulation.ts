@@ -42,8 +42,8 @@ export class Simulation {
   /** The process that runs on each node now. */
   readonly #nodes: (Node | undefined)[] = [];
   readonly #sessions = new Map<string, Node>();
-  /** The nonce of the last lease that each session has written. */
-  readonly #leases = new Map<string, string>();
+  /** The nonces of all that were written. */
+  readonly #leases = new Set<string>();
   /** By session, then by the session that looks on. */
   readonly #sights = new Map<string, Map<string, Sight>>();
   #started = 0;
@@ -257,10 +257,10 @@ export class Simulation {
   #leaseWritten(session: string, body: Uint8Array, by: string): void {
     const { ttl_ms } = this.profile;
     const { state, nonce = "" } = parseLease(body) ?? {};
+    // A copy of an older write, put where the lease was buried meanwhile, is no sign of life.
+    if (this.#leases.has(nonce)) return;
+    this.#leases.add(nonce);
     if (state !== "dead") {
-      // The same bytes again, as of a first lease that is sent anew when it was long buried, tell nobody that he lives.
-      if (this.#leases.get(session) === nonce) return;
-      this.#leases.set(session, nonce);
       const sights = [...this.#sessions.values()].map(
         ({ process }) => [process.session, process.sight] as const,
       );
