@@ -120,10 +120,14 @@ export class Member {
   ): Promise<Place | Refusal> {
     const { session } = this.#options;
     for (let attempt = 0; attempt < 3; attempt++) {
-      const late = await this.#within(until_ms, shard, this.#holdings.busy(shard));
-      if (late !== undefined) return late;
+      // Who is known to lead can be asked, whatever is still going on here.
+      let owner = this.#owners.of(shard)?.lease;
+      if (owner === undefined) {
+        const late = await this.#within(until_ms, shard, this.#holdings.busy(shard));
+        if (late !== undefined) return late;
+        owner = this.#owners.of(shard)?.lease;
+      }
       if (this.#holdings.get(shard) !== undefined) return "here";
-      const owner = this.#owners.of(shard)?.lease;
       if (owner !== undefined) return avoid.has(owner.session) ? moving(shard) : owner;
       // I am on record, and nobody may take it from me while I live: whether I should have it is for later.
       const target = this.#isMineOnRecord(shard)

@@ -336,6 +336,16 @@ describe("a call belongs", () => {
     expect(placed(await last)).toBe("here");
   });
 
+  test("at the node that is known to lead, also while an attempt to take the shard gets no answer", async () => {
+    const cluster = await shared(2);
+    const [first, second] = cluster.members;
+    const shard = first?.shards[0] ?? 0;
+    if (second === undefined) throw new Error("no second node");
+    second.hooks = { get: (key, next) => (key === ownKey(shard) ? new Promise(() => {}) : next()) };
+    void second.member.placeAsked(shard);
+    expect(placed(await second.member.place(shard))).toBe("n1");
+  });
+
   test("where another node says, as far as that lives", async () => {
     const cluster = await shared(2);
     const [first, second] = cluster.members;
