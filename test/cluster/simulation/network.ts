@@ -227,8 +227,8 @@ export class Network {
 
   #fault(key: string): RequestFault | undefined {
     const { random, profile } = this.#options;
-    const isSpared = this.isCalm || !key.startsWith(profile.faultyPrefix);
-    if (isSpared || !random.chance(profile.requestFaultRate)) return undefined;
+    const isFaulty = !this.isCalm && profile.faultyFolders.some((folder) => key.startsWith(folder));
+    if (!isFaulty || !random.chance(profile.requestFaultRate)) return undefined;
     return random.pick(profile.requestFaults);
   }
 
