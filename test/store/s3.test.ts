@@ -102,16 +102,15 @@ describeOnRgw("the S3 driver on Ceph RGW", () => {
       expect(await recovered(store)).toEqual(['"before"', '"after"']);
     });
 
-    test("many who take it at once get different epochs, and one of them leads", async () => {
+    test("of many who take it at once, as they have found it, one leads", async () => {
       const store = fresh();
       await (await opened(store)).appendEach('"kept"');
       const takers = await Promise.allSettled(Array.from({ length: 6 }, () => opened(store)));
-      const appends = takers.flatMap((taker) =>
-        taker.status === "fulfilled" ? [taker.value.append('"x"')] : [],
-      );
-      const accepted = (await Promise.all(appends)).filter((refusal) => refusal === undefined);
-      expect(accepted.length).toBeLessThanOrEqual(1);
-      expect((await ownership(store)).epoch).toBeGreaterThanOrEqual(7);
+      const taken = takers.flatMap((taker) => (taker.status === "fulfilled" ? [taker.value] : []));
+      expect(taken.length).toBeGreaterThan(0);
+      const appended = await Promise.all(taken.map((taker) => taker.append('"x"')));
+      expect(appended.filter((refusal) => refusal === undefined)).toHaveLength(1);
+      expect((await ownership(store)).epoch).toBeGreaterThan(taken.length);
       expect((await recovered(store))[0]).toBe('"kept"');
     });
   });
