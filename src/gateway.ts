@@ -145,14 +145,15 @@ async function passBody(
 
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
 function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroon | Refusal {
-  const { macaroon, signature, tenant } = envelope;
+  const { tokens, signature, tenant } = envelope;
+  const [macaroon, ...discharges] = tokens;
   const identifier = parseIdentifier(macaroon.identifier);
   if (identifier === undefined || identifier.tenant !== tenant.name)
     return refuse("token_invalid", `the token was not minted by tenant ${tenant.name}`, { token: 0 });
   const key = verifyingKey(tenant.keyring, identifier.kid);
   if (key === undefined)
     return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`, { token: 0 });
-  const token = verify(macaroon, key.secret);
+  const token = verify(macaroon, key.secret, discharges);
   if (isRefusal(token)) return token;
   const revoked = tenant.revoked.refuse(token, signature.keyid);
   if (revoked !== undefined) return revoked;

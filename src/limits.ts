@@ -36,6 +36,8 @@ export const TOKEN_BYTES_MAX = 16 * 1024;
 export const CAVEATS_MAX = 128;
 /** One caveat's text: a protocol expression (1 KiB) and its name. */
 export const CAVEAT_BYTES_MAX = 2 * 1024;
+/** Discharges that come with one token: each costs HMACs of its own, and few of them fit into a header. */
+export const DISCHARGES_MAX = 16;
 
 // ── Changes, keys and revocations ────────────────────────────────────────────────────────────────────────
 

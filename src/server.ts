@@ -27,7 +27,6 @@ import { Shards } from "./shards.ts";
 import { bip340 } from "./signature/bip340.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
-import { decodeV1 } from "./token/codec-v1.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -184,7 +183,6 @@ class GatewayNode implements Server {
       now_ms: () => Date.now(),
       monotonic_ms: () => performance.now(),
       random: (length) => randomBytes(length),
-      v1: decodeV1,
     });
     return undefined;
   }

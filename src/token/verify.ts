@@ -12,7 +12,11 @@ import { tailsOf } from "./chain.ts";
 import { type Macaroon, parseIdentifier, type VerifiedCaveat, type VerifiedMacaroon } from "./macaroon.ts";
 
 /** Refusals: `token_invalid`, `discharge_missing`, `unknown_caveat`. */
-export function verify(macaroon: Macaroon, secret: Secret): VerifiedMacaroon | Refusal {
+export function verify(
+  macaroon: Macaroon,
+  secret: Secret,
+  discharges: readonly Macaroon[] = [],
+): VerifiedMacaroon | Refusal {
   const tails = tailsOf(secret, macaroon.identifier, macaroon.unsafeCaveats);
   const last = tails.at(-1);
   if (last === undefined || !equalConstantTime(last, macaroon.signature))
@@ -35,6 +39,8 @@ export function verify(macaroon: Macaroon, secret: Secret): VerifiedMacaroon | R
       });
     caveats.push({ index, text, tail });
   }
+  if (discharges.length > 0)
+    return refuse("token_invalid", "the request carries a discharge that no caveat asks for", { token: 1 });
   // The one cast of this type: what stands above is what it claims.
   return { identifier, caveats } as unknown as VerifiedMacaroon;
 }

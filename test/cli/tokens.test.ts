@@ -146,6 +146,25 @@ describe("attenuate", () => {
     }
   });
 
+  it("writes what other libraries read, and reads it back as the same token", async () => {
+    const args = ["attenuate", "--token", file("token"), "--caveat", "message in deposit", "--format"];
+    const same = (await postern([...args, "pst"])).stdout;
+    const starts: Readonly<Record<string, RegExp>> = { v1: /^MDA/, v2: /^AgEH/, json: /^\{"v":2,/ };
+    for (const [format, start] of Object.entries(starts)) {
+      const { code, stdout } = await postern([...args, format]);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(start) });
+      const back = await postern(["attenuate", "--caveat", "message in deposit"], { stdin: stdout });
+      const again = await postern(["attenuate", "--caveat", "message in deposit"], { stdin: same });
+      expect(back).toEqual(again);
+    }
+    expect(await postern([...args, "v3"])).toMatchObject({ code: 2, stdout: "" });
+  });
+
+  it("does not narrow a token away from its discharges", async () => {
+    const { code, stderr } = await postern(["attenuate", "--message", "a"], { stdin: `${token},${token}` });
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("narrow the token alone") });
+  });
+
   it("refuses a cut token, a protocol that is a bomb, and nothing to add", async () => {
     const cut = await postern(["attenuate", "--message", "a"], { stdin: token.slice(0, -5) });
     expect(cut).toMatchObject({ code: 1, stderr: expect.stringContaining("token_truncated") });
