@@ -138,8 +138,6 @@ async function passBody(
   const call = composeCall(gate, envelope, grant, message, body, digest, now_ms);
   if (isRefusal(call)) return call;
 
-  if (gate.monotonic_ms() > deadline_ms)
-    return refuse("deadline", "the caller's Request-Timeout-Ms passed before the call ran; it had no effect");
   return gate.call(call, { request, body, hops, admit: admitOnce(gate, envelope) }, deadline_ms);
 }
 

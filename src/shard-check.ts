@@ -18,9 +18,9 @@ import {
   slotOf,
 } from "./cluster/format.ts";
 import { type Owned, type Ownership, readOwnership } from "./cluster/ownership.ts";
-import { EMPTY, type Manifest, pageOf } from "./cluster/pages.ts";
+import { EMPTY, type Manifest, pageOf, parseManifest } from "./cluster/pages.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
-import { COMMIT_WINDOW_MAX, PAGES_MAX, SHARD_CHECKS_MAX } from "./limits.ts";
+import { COMMIT_WINDOW_MAX, SHARD_CHECKS_MAX } from "./limits.ts";
 import type { Store } from "./store/contract.ts";
 import { forEachObject, type Progress } from "./store-walk.ts";
 
@@ -114,7 +114,7 @@ class ShardCheck {
     // A damaged one is reported when all objects are read.
     const decoded = decodeObject(found.body);
     if (typeof decoded === "string") return undefined;
-    const manifest = manifestOf(decoded);
+    const manifest = parseManifest(decoded.lines[0]);
     if (manifest === undefined) {
       this.#report(key, "it is no manifest of this version");
       return undefined;
@@ -249,16 +249,5 @@ class ShardCheck {
         this.#report(key, `the record ${record} belongs to another page`);
       seen.add(record);
     }
-  }
-}
-
-function manifestOf({ header, lines }: LogObject): Manifest | undefined {
-  try {
-    const manifest = JSON.parse(lines[0] ?? "") as Manifest;
-    const { length } = manifest.pages;
-    const isSized = length > 0 && length <= PAGES_MAX && (length & (length - 1)) === 0;
-    return header.kind === "part" && manifest.v === 1 && isSized ? manifest : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -9,46 +9,56 @@ import { type Answer, type Call, Shard } from "./actor/shard.ts";
 import { forward, type Incoming, type Send } from "./cluster/forward.ts";
 import type { LeaseRecord } from "./cluster/lease.ts";
 import type { ShardLog } from "./cluster/log.ts";
-import { Member, type MemberOptions } from "./cluster/member.ts";
+import { Member, type MemberOptions, type Place } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
 import { moving } from "./cluster/refusals.ts";
-import { isRefusal, type Refusal } from "./errors.ts";
-import { ACTORS_SWEEP_MS, PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "./limits.ts";
+import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import {
+  ACTORS_BYTES_MAX,
+  ACTORS_SWEEP_MS,
+  COMPLAINTS_KEPT,
+  PLACE_PATIENCE_MS,
+  PLACE_RETRY_MS,
+} from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { stepAll } from "./protocol/monitor.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 
 export interface ShardsOptions
-  extends Omit<MemberOptions, "records" | "opened" | "closed" | "place" | "window"> {
-  readonly process: string;
-  readonly window: number;
+  extends Omit<MemberOptions, "records" | "opened" | "closed" | "checkpointFailed"> {
   readonly protocols: ProtocolCache;
   readonly replays: ReplayWindow;
   readonly send: Send;
   /** ms since the epoch. */
   readonly wall_ms: () => number;
-  /** What an operator should know, with the shard that it is about. */
-  readonly event: (
-    event: "shard_opened" | "shard_closed" | "shard_stopped",
-    shard: number,
-    detail: string,
-  ) => void;
+  /** What an operator should know, with the shard that it is about; what lasts, once. */
+  readonly event: (event: ShardEvent, shard: number, detail: string) => void;
 }
+
+/** `shard_stopped`: it cannot be opened. `actor_unreadable`, `checkpoint_failed`: it works, but not all of it. */
+export type ShardEvent =
+  | "shard_opened"
+  | "shard_closed"
+  | "shard_stopped"
+  | "actor_unreadable"
+  | "checkpoint_failed";
 
 export class Shards {
   readonly #options: ShardsOptions;
   readonly #member: Member;
   readonly #open = new Map<number, { readonly shard: Shard; readonly actors: Actors }>();
+  /** What is wrong with a shard and was said: tried again every second, it would be said every second. */
+  readonly #said = new Map<number, Set<string>>();
   #ended = false;
 
   constructor(options: ShardsOptions) {
     this.#options = options;
     this.#member = new Member({
       ...options,
-      place: options.process,
       records: () => new Actors(),
       opened: (shard, log, records) => this.#opened(shard, log, records as Actors),
       closed: (shard, why) => this.#closed(shard, why),
+      checkpointFailed: (shard, why) => this.#sayOnce("checkpoint_failed", shard, why),
     });
   }
 
@@ -91,7 +101,15 @@ export class Shards {
     const patience_ms = Math.min(deadline_ms, clock.now_ms() + PLACE_PATIENCE_MS);
     const avoid = new Set<string>();
     for (;;) {
-      const outcome = await this.#attempt(shard, call, incoming, deadline_ms, avoid);
+      const place = await (incoming.hops > 0
+        ? this.#member.placeAsked(shard, patience_ms)
+        : this.#member.place(shard, avoid, patience_ms));
+      const remaining_ms = deadline_ms - clock.now_ms();
+      if (remaining_ms <= 0)
+        return refuse("deadline", "the caller's time was over before the call could run; it had no effect");
+      const outcome = isRefusal(place)
+        ? place
+        : await this.#attempt(shard, call, incoming, place, remaining_ms, avoid);
       // Passed on to the wrong node: the one that sent it knows what to do.
       if (!isPassing(outcome) || incoming.hops > 0 || clock.now_ms() >= patience_ms) return outcome;
       await clock.sleep(PLACE_RETRY_MS);
@@ -113,21 +131,19 @@ export class Shards {
     shard: number,
     call: Call,
     incoming: Incoming,
-    deadline_ms: number,
+    place: Place,
+    remaining_ms: number,
     avoid: Set<string>,
   ): Promise<Answer | Response | Refusal> {
-    const place = await (incoming.hops > 0
-      ? this.#member.placeAsked(shard)
-      : this.#member.place(shard, avoid));
-    if (isRefusal(place)) return place;
     if (place === "here") {
       const here = this.#open.get(shard);
       return here === undefined ? moving(shard) : (incoming.admit() ?? here.shard.call(call));
     }
-    const remaining_ms = deadline_ms - this.#options.clock.now_ms();
-    const outcome = await forward(this.#options.send, incoming, place.url, remaining_ms);
+    const { session, url } = place;
+    const life = this.#member.lifeOf(session);
+    const outcome = await forward(this.#options.send, incoming, { url, life }, remaining_ms);
     if (outcome === "unsent") {
-      avoid.add(place.session);
+      avoid.add(session);
       return moving(shard);
     }
     if (!isRefusal(outcome)) return outcome;
@@ -138,23 +154,43 @@ export class Shards {
 
   #opened(shard: number, log: ShardLog, actors: Actors): void {
     const { protocols, replays, wall_ms, event } = this.#options;
-    for (const [key, until_s] of actors.nonces()) replays.remember(key, until_s, wall_ms() / 1000);
+    for (const [key, until_s] of actors.nonces()) replays.restore(key, until_s, wall_ms() / 1000);
     const compile = (text: string) => protocols.get(text);
-    const runtime = new Shard(actors, log, { compile, step: stepAll }, (key) => log.record(key));
+    const read = async (key: string): Promise<readonly string[] | Refusal> => {
+      const lines = await log.record(key);
+      if (isRefusal(lines) && lines.code === "store_unavailable")
+        this.#sayOnce("actor_unreadable", shard, lines);
+      return lines;
+    };
+    const runtime = new Shard(actors, log, { compile, step: stepAll }, read);
     this.#open.set(shard, { shard: runtime, actors });
+    this.#said.delete(shard);
     event("shard_opened", shard, `epoch ${log.epoch}`);
   }
 
   #closed(shard: number, why: Refusal): void {
-    const was = this.#open.delete(shard);
-    this.#options.event(was ? "shard_closed" : "shard_stopped", shard, why.detail);
+    if (this.#open.delete(shard)) this.#options.event("shard_closed", shard, why.detail);
+    else this.#sayOnce("shard_stopped", shard, why);
   }
 
-  /** Actors that nobody calls leave memory. */
+  #sayOnce(event: ShardEvent, shard: number, { detail }: Refusal): void {
+    const said = this.#said.get(shard) ?? new Set();
+    this.#said.set(shard, said);
+    if (said.has(detail)) return;
+    if (said.size >= COMPLAINTS_KEPT) said.clear();
+    said.add(detail);
+    this.#options.event(event, shard, detail);
+  }
+
+  /** Actors that nobody calls leave memory. Shard by shard, so that no call waits for a look at all of them. */
   async #forgetting(): Promise<void> {
+    const { clock, breathe } = this.#options;
     while (!this.#ended) {
-      await this.#options.clock.sleep(ACTORS_SWEEP_MS);
-      for (const { actors } of this.#open.values()) actors.evict(this.#options.wall_ms());
+      await clock.sleep(ACTORS_SWEEP_MS);
+      for (const { actors } of this.#open.values()) {
+        actors.evict(clock.now_ms(), ACTORS_BYTES_MAX / this.#open.size);
+        await breathe();
+      }
     }
   }
 }

@@ -26,10 +26,12 @@ import {
   type Page,
   pageOf,
   pagesFor,
+  parseManifest,
   recordsOn,
   splitBySize,
 } from "./pages.ts";
 import type { Capture } from "./records.ts";
+import { draining } from "./refusals.ts";
 
 /** A checkpoint in the store that nothing names yet. */
 export interface WrittenCheckpoint {
@@ -57,9 +59,12 @@ export class Checkpoints {
    * @returns its common lines, and the epoch that wrote it
    */
   async open(checkpoint: Checkpoint): Promise<{ common: readonly string[]; epoch: number } | Refusal> {
-    const found = await this.#read(manifestKey(this.#shard, checkpoint.id));
+    const key = manifestKey(this.#shard, checkpoint.id);
+    const found = await this.#read(key);
     if (isRefusal(found)) return found;
-    const manifest = JSON.parse(found.lines[0] ?? "") as Manifest;
+    const manifest = parseManifest(found.lines[0]);
+    if (manifest === undefined)
+      return refuse("store_unavailable", `the object ${key} is no manifest of this version`);
     this.#current = { checkpoint, manifest };
     const common = await this.#parts(checkpoint.id, "common", manifest.common);
     return isRefusal(common) ? common : { common, epoch: found.header.epoch };
@@ -79,8 +84,14 @@ export class Checkpoints {
   /**
    * Writes what has changed. It takes effect when the ownership names it and `adopt` is called.
    * @param seq the last slot that the capture holds
+   * @param isClosing whether the shard is being given up, for which this must not be waited for
    */
-  async write(capture: Capture, seq: number, header: () => PartHeader): Promise<WrittenCheckpoint | Refusal> {
+  async write(
+    capture: Capture,
+    seq: number,
+    header: () => PartHeader,
+    isClosing: () => boolean = () => false,
+  ): Promise<WrittenCheckpoint | Refusal> {
     const { manifest: before } = this.#current;
     const first = header();
     const id = checkpointId(seq, first.nonce);
@@ -89,6 +100,7 @@ export class Checkpoints {
     const doubled = count > before.pages.length;
     let bytes = 0;
     const put = async (name: string | number, lines: readonly string[]): Promise<Page | Refusal> => {
+      if (isClosing()) return draining();
       const page = await this.#putParts(id, name, lines, header);
       if (!isRefusal(page)) bytes += page.bytes;
       return page;
@@ -123,7 +135,7 @@ export class Checkpoints {
    * Deletes parts that no checkpoint names any more. Only what is older than the current one: what is newer may
    * be the next owner's, should I be deposed without knowing it.
    */
-  async sweep(): Promise<void> {
+  async sweep(isClosing: () => boolean = () => false): Promise<void> {
     const { checkpoint, manifest } = this.#current;
     if (checkpoint === null) return;
     const keys = await this.#store.list(checkpointsPrefix(this.#shard));
@@ -131,6 +143,7 @@ export class Checkpoints {
     const prefix = checkpointsPrefix(this.#shard);
     const named = new Set(manifest.pages.flatMap((page, number) => (page ? [`${page.id}/${number}`] : [])));
     for (const key of keys) {
+      if (isClosing()) return;
       const [id = "", name = ""] = key.slice(prefix.length).split("/");
       const older = Number.parseInt(id, 10) < checkpoint.seq;
       if (older && !named.has(`${id}/${name}`)) await this.#store.delete(key);
@@ -150,7 +163,8 @@ export class Checkpoints {
     const records = recordsOn(lines);
     for (const key of records.keys()) if (pageOf(key, count) !== number) records.delete(key);
     for (const key of changed) {
-      const after = capture.lines(key, records.get(key) ?? []);
+      const after = linesAfter(capture, key, records.get(key) ?? []);
+      if (isRefusal(after)) return after;
       if (after.length === 0) records.delete(key);
       else records.set(key, [...after]);
     }
@@ -204,6 +218,15 @@ export class Checkpoints {
     return typeof decoded === "string"
       ? refuse("store_unavailable", `the object ${key} ${decoded}`)
       : decoded;
+  }
+}
+
+/** Each passed its checksum; a record that does not fit its entries all the same ends no more than this checkpoint. */
+function linesAfter(capture: Capture, key: string, before: readonly string[]): readonly string[] | Refusal {
+  try {
+    return capture.lines(key, before);
+  } catch {
+    return refuse("store_unavailable", `the record ${key} of the checkpoint does not fit the log after it`);
   }
 }
 

@@ -62,13 +62,22 @@ export function encodeObject(header: Header, lines: readonly string[]): Uint8Arr
 /** @returns what is wrong with the object, as a clause, where it cannot be trusted. */
 export function decodeObject(bytes: Uint8Array): LogObject | string {
   const headLength = MAGIC.length + 10;
-  const head = fromUtf8(bytes.subarray(0, headLength));
-  if (head === undefined || !head.startsWith(`${MAGIC} `) || !head.endsWith("\n"))
+  const magic = fromUtf8(bytes.subarray(0, headLength));
+  if (magic === undefined || !magic.startsWith(`${MAGIC} `) || !magic.endsWith("\n"))
     return "is not of format 2";
   const body = bytes.subarray(headLength);
-  if (head.slice(MAGIC.length + 1, -1) !== checksum(body)) return "does not match its checksum";
-  const [header = "", ...lines] = (fromUtf8(body) ?? "").split("\n");
-  return { header: JSON.parse(header) as Header, lines };
+  if (magic.slice(MAGIC.length + 1, -1) !== checksum(body)) return "does not match its checksum";
+  const [head, ...lines] = (fromUtf8(body) ?? "").split("\n");
+  const header = parseHeader(head);
+  return header === undefined ? "has no header of this version" : { header, lines };
+}
+
+function parseHeader(line = ""): Header | undefined {
+  try {
+    return JSON.parse(line) as Header;
+  } catch {
+    return undefined;
+  }
 }
 
 /** @returns what is wrong with it, as a clause, where it is no slot of a log. */

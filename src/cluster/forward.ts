@@ -5,7 +5,7 @@
  * itself, because nodes do not trust each other. A call is passed on once; a node that is not the leader says who is.
  */
 import { fromUtf8 } from "../bytes.ts";
-import { type Problem, type Refusal, type RefusalFacts, refuse } from "../errors.ts";
+import { type Problem, type Refusal, refuse } from "../errors.ts";
 import { FORWARD_MARGIN_MS } from "../limits.ts";
 
 /** How often a request has been passed on, and how long its caller still waits. Beside the caller's own headers. */
@@ -33,16 +33,18 @@ export interface OutgoingRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
   readonly timeout_ms: number;
+  /** Its answer is waited for no longer. */
+  readonly signal: AbortSignal | undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array<ArrayBuffer>;
 }
 
 /** `unsent`: the other side has certainly not seen it. `unclear`: nobody knows. */
-export type SendOutcome =
-  | {
-      readonly status: number;
-      readonly headers: Readonly<Record<string, string>>;
-      readonly body: Uint8Array<ArrayBuffer>;
-    }
-  | { readonly failed: "unsent" | "unclear" };
+export type SendOutcome = Answer | { readonly failed: "unsent" | "unclear" };
 
 export type Send = (request: OutgoingRequest) => Promise<SendOutcome>;
 
@@ -55,15 +57,22 @@ export interface Incoming {
   readonly admit: () => Refusal | undefined;
 }
 
+/** The node that is believed to lead the call's shard. */
+export interface Leader {
+  readonly url: string;
+  /** Is aborted when it has died. */
+  readonly life: AbortSignal | undefined;
+}
+
 /**
- * @param base the leader's URL
- * @returns the leader's answer; `not_leader` where the other node leads no more, naming who does if it knows;
- *   `"unsent"` where it cannot be reached and the call had no effect; `outcome_unknown`
+ * @returns the leader's answer; `not_leader` where the other node leads no more, naming who does if it knows, or
+ *   `draining` where it takes no more calls; `"unsent"` where it cannot be reached: in these cases the call had no effect;
+ *   `outcome_unknown`
  */
 export async function forward(
   send: Send,
   { request, body, hops }: Omit<Incoming, "admit">,
-  base: string,
+  leader: Leader,
   remaining_ms: number,
 ): Promise<Response | Refusal | "unsent"> {
   const { pathname, search } = new URL(request.url);
@@ -71,24 +80,34 @@ export async function forward(
   for (const [name, value] of request.headers) if (!OF_THE_CONNECTION.has(name)) headers[name] = value;
   headers[HOPS_HEADER] = String(hops + 1);
   headers[REMAINING_HEADER] = String(Math.max(1, Math.floor(remaining_ms)));
-  const url = new URL(`${pathname}${search}`, base).href;
+  const url = new URL(`${pathname}${search}`, leader.url).href;
   // The leader answers `deadline` by itself; what is later is lost.
   const timeout_ms = remaining_ms + FORWARD_MARGIN_MS;
-  const outcome = await send({ url, method: request.method, headers, body, timeout_ms });
+  const { method } = request;
+  const outcome = await send({ url, method, headers, body, timeout_ms, signal: leader.life });
   if ("failed" in outcome) {
     if (outcome.failed === "unsent") return "unsent";
     return refuse("outcome_unknown", "the node that leads the actor's shard did not answer; ask again");
   }
-  if (outcome.status === 421) return notLeader(outcome.body);
-  return answerOf(outcome);
+  return elsewhere(outcome) ?? answerOf(outcome);
 }
 
-/** The refusal between nodes, with whom it names. */
-function notLeader(body: Uint8Array): Refusal {
-  const facts: RefusalFacts = {};
-  const { leader } = (parse(body) ?? facts) as Partial<Problem>;
-  const detail = "the node that was believed to lead the actor's shard does not";
-  return refuse("not_leader", detail, leader === undefined ? facts : { leader });
+/** What only says that somebody else should be asked. */
+function elsewhere({ status, body }: Answer): Refusal | undefined {
+  if (status !== 421 && status !== 503) return undefined;
+  const { code, leader } = (parse(body) ?? {}) as Partial<Problem>;
+  if (status === 421) {
+    const detail = "the node that was believed to lead the actor's shard does not";
+    return refuse("not_leader", detail, isLeader(leader) ? { leader } : {});
+  }
+  // Of any other 503 it cannot be said that a moment later somebody else will lead.
+  if (status !== 503 || code !== "draining") return undefined;
+  return refuse(code, "the node that leads the actor's shard is ending", { retry_after_ms: 1000 });
+}
+
+function isLeader(claimed: Problem["leader"]): claimed is NonNullable<Problem["leader"]> {
+  const { session, url, epoch } = claimed ?? {};
+  return typeof session === "string" && typeof url === "string" && Number.isSafeInteger(epoch);
 }
 
 function parse(body: Uint8Array): unknown {
@@ -99,7 +118,7 @@ function parse(body: Uint8Array): unknown {
   }
 }
 
-function answerOf({ status, headers, body }: Exclude<SendOutcome, { failed: string }>): Response {
+function answerOf({ status, headers, body }: Answer): Response {
   const kept = Object.entries(headers).filter(([name]) => !OF_THE_CONNECTION.has(name));
   return new Response(body, { status, headers: kept });
 }

@@ -4,20 +4,22 @@
  * Taking and giving up are single-flight for each shard. A shard that cannot be opened stops alone: the others serve,
  * and it is tried again after a while.
  */
-import { isRefusal, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { SHARD_RETRY_MS } from "../limits.ts";
 import { type LogOptions, openLog, type ShardLog } from "./log.ts";
 import type { Owner } from "./owners.ts";
 import { type Owned, readOwnership } from "./ownership.ts";
 import type { Records } from "./records.ts";
 
-export interface HoldingsOptions extends Omit<LogOptions, "shard" | "onStepDown"> {
+export interface HoldingsOptions extends Omit<LogOptions, "shard" | "onStepDown" | "onCheckpointFailed"> {
   /** A fresh history for a shard that is about to be recovered. */
   readonly records: (shard: number) => Records;
   /** The shard is mine and recovered. */
   readonly opened: (shard: number, log: ShardLog, records: Records) => void;
   /** It is mine no longer, or could not be opened. */
   readonly closed: (shard: number, why: Refusal) => void;
+  /** It goes on without a checkpoint, and its log grows. */
+  readonly checkpointFailed?: (shard: number, why: Refusal) => void;
   /** What `own/{shard}` says. */
   readonly tell: (shard: number, owner: Owner) => void;
 }
@@ -25,7 +27,7 @@ export interface HoldingsOptions extends Omit<LogOptions, "shard" | "onStepDown"
 export class Holdings {
   readonly #options: HoldingsOptions;
   readonly #mine = new Map<number, ShardLog>();
-  readonly #busy = new Map<number, Promise<unknown>>();
+  readonly #busy = new Map<number, Promise<undefined>>();
   readonly #failed = new Map<number, { readonly why: Refusal; readonly until_ms: number }>();
 
   constructor(options: HoldingsOptions) {
@@ -41,7 +43,7 @@ export class Holdings {
   }
 
   /** While the shard is being taken or handed over: resolves when that is done. */
-  busy(shard: number): Promise<unknown> | undefined {
+  busy(shard: number): Promise<undefined> | undefined {
     return this.#busy.get(shard);
   }
 
@@ -101,10 +103,13 @@ export class Holdings {
   }
 
   async #open(shard: number, found: Owned | undefined): Promise<Refusal | undefined> {
-    const { records: fresh, opened, closed } = this.#options;
+    const { records: fresh, opened, closed, checkpointFailed } = this.#options;
     const records = fresh(shard);
     const onStepDown = (why: Refusal): void => this.#close(shard, why);
-    const log = await openLog({ ...this.#options, shard, onStepDown }, found, records);
+    const onCheckpointFailed = (why: Refusal): void => checkpointFailed?.(shard, why);
+    const options = { ...this.#options, shard, onStepDown, onCheckpointFailed };
+    // A bug in reading one shard's history must not end the others.
+    const log = await openLog(options, found, records).catch((error: unknown) => brokenBy(shard, error));
     if (isRefusal(log)) {
       // Somebody else was faster: that is no failure.
       if (log.code === "not_leader") return void (await this.look(shard));
@@ -127,7 +132,16 @@ export class Holdings {
   async #exclusively(shard: number, work: () => Promise<Refusal | undefined>): Promise<Refusal | undefined> {
     for (let busy = this.#busy.get(shard); busy !== undefined; busy = this.#busy.get(shard)) await busy;
     const working = work().finally(() => this.#busy.delete(shard));
-    this.#busy.set(shard, working);
+    this.#busy.set(
+      shard,
+      working.then(() => undefined),
+    );
     return working;
   }
+}
+
+/** Named, but not quoted: the message of an exception may hold data. */
+function brokenBy(shard: number, error: unknown): Refusal {
+  const name = error instanceof Error ? error.name : "an exception";
+  return refuse("store_unavailable", `opening shard ${shard} ended with ${name}`);
 }

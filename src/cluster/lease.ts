@@ -27,7 +27,7 @@ export interface LeaseRecord {
   /** Hosts under which callers address it. */
   readonly authorities: readonly string[];
   /** The process, as others on the same machine can look for it. */
-  readonly place: string;
+  readonly process: string;
   readonly ttl_ms: number;
   /** RFC 3339, by the holder's wall clock: for people. Nothing is decided by it. */
   readonly renewed_at: string;
@@ -54,12 +54,18 @@ export interface LeaseOptions {
   readonly compose: () => LeaseRecord;
 }
 
+/** `lost`: another node has declared this one dead. `unclear`: the store did not say. */
+export type Renewal = "renewed" | "unclear" | "lost";
+
 export class Lease {
   readonly #options: LeaseOptions;
   #etag = "";
   #validUntil_ms = Number.NEGATIVE_INFINITY;
   #ended = false;
-  #renewing: Promise<"renewed" | "unclear" | "lost"> | undefined;
+  /** On its way, or the last one. */
+  #renewing: Promise<Renewal> | undefined;
+  /** Composed when the one on its way has come to its end. */
+  #next: Promise<Renewal> | undefined;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -87,17 +93,16 @@ export class Lease {
     return this.#options.ttl_ms / LEASE_RENEWALS;
   }
 
-  /** @returns `lost` where another node has declared this one dead; `unclear` where the store did not say. */
-  renew(): Promise<"renewed" | "unclear" | "lost"> {
-    this.#renewing ??= this.#renew(2).finally(() => {
-      this.#renewing = undefined;
-    });
-    return this.#renewing;
+  /** Says what is so now. One at a time: who asks while another is on its way waits for that, and is then told anew. */
+  renew(): Promise<Renewal> {
+    this.#next ??= this.#renewNext();
+    return this.#next;
   }
 
   /** Others need not wait for the end of the lease. */
   async remove(): Promise<void> {
     this.invalidate();
+    await this.#next;
     await this.#renewing;
     await this.#options.store.delete(nodeKey(this.#options.session));
   }
@@ -107,7 +112,14 @@ export class Lease {
     this.#ended = true;
   }
 
-  async #renew(attempts: number): Promise<"renewed" | "unclear" | "lost"> {
+  async #renewNext(): Promise<Renewal> {
+    await this.#renewing;
+    this.#renewing = this.#renew(2);
+    this.#next = undefined;
+    return this.#renewing;
+  }
+
+  async #renew(attempts: number): Promise<Renewal> {
     const { store, clock, session, compose } = this.#options;
     const sent_ms = clock.now_ms();
     const put = await settledPut(store, nodeKey(session), encode(compose()), { ifMatch: this.#etag });
@@ -135,11 +147,22 @@ export class Lease {
  * Declares a node dead that has not renewed its lease: from here on it cannot. Then its lease may go.
  * @param etag the lease as it was seen unchanged for so long
  */
-export async function bury(store: Store, record: LeaseRecord, etag: string, nonce: string): Promise<void> {
-  const dead: LeaseRecord = { ...record, state: "dead", shards: {}, nonce };
-  const put = await settledPut(store, nodeKey(record.session), encode(dead), { ifMatch: etag });
-  if (put.outcome === "won") await store.delete(nodeKey(record.session));
+export async function bury(store: Store, session: string, etag: string, nonce: string): Promise<void> {
+  const key = nodeKey(session);
+  const put = await settledPut(store, key, encode({ ...TOMBSTONE, session, nonce }), { ifMatch: etag });
+  if (put.outcome === "won") await store.delete(key);
 }
+
+const TOMBSTONE: Omit<LeaseRecord, "session" | "nonce"> = {
+  v: 1,
+  state: "dead",
+  url: "",
+  authorities: [],
+  process: "",
+  ttl_ms: 0,
+  renewed_at: "",
+  shards: {},
+};
 
 function encode(record: LeaseRecord): Uint8Array<ArrayBuffer> {
   return utf8(JSON.stringify(record));

@@ -35,6 +35,8 @@ export interface LogOptions {
   readonly leaseIsValid: () => boolean;
   /** Called once, when this node must no longer write, unless it has handed the shard over itself. */
   readonly onStepDown: (why: Refusal) => void;
+  /** A checkpoint was not written. The log goes on without; it grows. */
+  readonly onCheckpointFailed?: (why: Refusal) => void;
   /** How much the log grows before a checkpoint. Default: `CHECKPOINT_LOG_BYTES_MIN`. */
   readonly checkpointLogBytesMin?: number;
 }

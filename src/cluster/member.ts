@@ -4,13 +4,14 @@
  *
  * All of it is a matter of speed and balance. Whatever a member believes, the log's fence decides who may write (law 6).
  */
-import { type Refusal, refuse } from "../errors.ts";
-import { MOVES_AT_ONCE, SHARDS_OPENED_AT_ONCE, WATCH_INTERVALS } from "../limits.ts";
+import type { Refusal } from "../errors.ts";
+import { MOVES_AT_ONCE, PLACE_PATIENCE_MS, SHARDS_OPENED_AT_ONCE, WATCH_INTERVALS } from "../limits.ts";
 import { Holdings, type HoldingsOptions } from "./holdings.ts";
-import { Lease, type LeaseRecord } from "./lease.ts";
+import type { LeaseRecord } from "./lease.ts";
 import { Owners } from "./owners.ts";
 import { Peers } from "./peers.ts";
 import { type Assignment, Placement } from "./placement.ts";
+import { Presence } from "./presence.ts";
 import { draining, moving, notLeader } from "./refusals.ts";
 import { Watch } from "./watch.ts";
 
@@ -19,8 +20,8 @@ export interface MemberOptions extends Omit<HoldingsOptions, "leaseIsValid" | "t
   readonly url: string;
   readonly authorities: readonly string[];
   /** The process, and whether such a process of this machine is known to have ended. */
-  readonly place: string;
-  readonly isGone: (place: string) => boolean;
+  readonly process: string;
+  readonly isGone: (process: string) => boolean;
   readonly shardCount: number;
   readonly ttl_ms: number;
   /** RFC 3339, for people. */
@@ -34,55 +35,55 @@ export type Place = "here" | LeaseRecord;
 
 export class Member {
   readonly #options: MemberOptions;
-  readonly #lease: Lease;
+  readonly #presence: Presence;
   readonly #peers: Peers;
   readonly #watch: Watch;
   readonly #owners: Owners;
   readonly #holdings: Holdings;
   readonly #placement: Placement;
   #draining = false;
-  #ended = false;
-  #publishing: Promise<void> | undefined;
-  #publishAgain = false;
   readonly #moving = new Set<number>();
   readonly #taking = new Set<number>();
   /** Until when a shard is left to the node that it was handed over to. */
   readonly #given = new Map<number, number>();
 
   constructor(options: MemberOptions) {
-    const { store, clock, session, ttl_ms, isGone } = options;
+    const { ttl_ms, isGone } = options;
     this.#options = options;
     this.#placement = new Placement(options.shardCount);
-    this.#lease = new Lease({ store, clock, session, ttl_ms, compose: () => this.#leaseRecord() });
+    this.#presence = new Presence({ ...options, compose: () => this.#leaseRecord() });
     this.#peers = new Peers({ ttl_ms, interval_ms: this.#watch_ms, isGone });
     this.#owners = new Owners(this.#peers);
     this.#watch = new Watch(
-      { ...options, look_ms: this.#watch_ms, list_ms: this.#lease.interval_ms },
+      { ...options, look_ms: this.#watch_ms, list_ms: this.#presence.interval_ms },
       this.#peers,
     );
     this.#holdings = new Holdings({
       ...options,
-      leaseIsValid: () => !this.#ended && this.#lease.isValid,
+      leaseIsValid: () => this.#presence.isValid,
       tell: (...owner) => this.#owners.tell(...owner),
       opened: (...opened) => {
         options.opened(...opened);
-        this.#publish();
+        void this.#presence.publish();
       },
       closed: (...closed) => {
         options.closed(...closed);
-        this.#publish();
+        void this.#presence.publish();
       },
     });
   }
 
   /** Writes the lease, looks around, and begins to take shards. Refusal: `store_unavailable`. */
   async start(): Promise<Refusal | undefined> {
-    const failed = (await this.#lease.acquire()) ?? (await this.#watch.look());
-    if (failed !== undefined) return failed;
-    void this.#renewals();
+    const failed = (await this.#presence.acquire()) ?? (await this.#watch.look());
+    if (failed !== undefined) {
+      await this.#presence.leave();
+      return failed;
+    }
+    this.#presence.begin();
     this.#plan();
     // At once a second time: others believe in a node whose lease they have seen change.
-    this.#publish();
+    void this.#presence.publish();
     void this.#watching();
     return undefined;
   }
@@ -100,18 +101,24 @@ export class Member {
   /** Resolves when nothing is being taken, handed over or published. */
   async settled(): Promise<void> {
     for (let shard = 0; shard < this.#options.shardCount; shard++) await this.#holdings.busy(shard);
-    await this.#publishing;
+    await this.#presence.published;
   }
 
   /**
    * Where a call of this shard belongs: here, once the shard is open, or at another node.
    * @param avoid sessions that do not answer
+   * @param until_ms how long to wait for a shard that is being opened or handed over
    * @returns a refusal where it belongs nowhere now: `store_unavailable`, `draining`
    */
-  async place(shard: number, avoid: ReadonlySet<string> = new Set()): Promise<Place | Refusal> {
+  async place(
+    shard: number,
+    avoid: ReadonlySet<string> = new Set(),
+    until_ms = this.#patience_ms,
+  ): Promise<Place | Refusal> {
     const { session } = this.#options;
     for (let attempt = 0; attempt < 3; attempt++) {
-      await this.#holdings.busy(shard);
+      const late = await this.#within(until_ms, shard, this.#holdings.busy(shard));
+      if (late !== undefined) return late;
       if (this.#holdings.get(shard) !== undefined) return "here";
       const owner = this.#owners.of(shard)?.lease;
       if (owner !== undefined) return avoid.has(owner.session) ? moving(shard) : owner;
@@ -121,7 +128,8 @@ export class Member {
         : this.#targets((other) => !avoid.has(other))[shard];
       const peer = target === undefined ? undefined : this.#peers.alive(target);
       if (peer !== undefined) return peer;
-      const failed = target === undefined ? draining() : await this.#take(shard);
+      const failed =
+        target === undefined ? draining() : await this.#within(until_ms, shard, this.#take(shard));
       if (failed !== undefined) return failed;
     }
     return moving(shard);
@@ -132,15 +140,21 @@ export class Member {
    * asked for is reason enough.
    * @returns `not_leader` where another node owns the shard, naming it
    */
-  async placeAsked(shard: number): Promise<"here" | Refusal> {
-    await this.#holdings.busy(shard);
+  async placeAsked(shard: number, until_ms = this.#patience_ms): Promise<"here" | Refusal> {
+    const late = await this.#within(until_ms, shard, this.#holdings.busy(shard));
+    if (late !== undefined) return late;
     if (this.#holdings.get(shard) !== undefined) return "here";
     // Who has not yet seen the move asks here. Taking the shard back would begin it anew.
     const isGiven = this.#options.clock.now_ms() < (this.#given.get(shard) ?? Number.NEGATIVE_INFINITY);
     if (this.#draining || isGiven) return notLeader(shard, this.#owners.of(shard));
-    const failed = await this.#take(shard);
+    const failed = await this.#within(until_ms, shard, this.#take(shard));
     if (failed !== undefined) return failed;
     return this.#holdings.get(shard) === undefined ? notLeader(shard, this.#owners.of(shard)) : "here";
+  }
+
+  /** Is aborted when that node is dead or gone: what was asked of it will not be answered. */
+  lifeOf(session: string): AbortSignal | undefined {
+    return this.#peers.lifeOf(session);
   }
 
   /** Looks for nodes that have just come. */
@@ -156,26 +170,25 @@ export class Member {
   /** Hands all shards over, at first to nodes that live; calls are still placed. */
   async drain(): Promise<void> {
     this.#draining = true;
-    await this.#lease.renew();
+    await this.#presence.publish();
     while (this.#holdings.shards.size > 0 || this.#taking.size > 0) {
       const some = [...this.#holdings.shards.keys()].slice(0, SHARDS_OPENED_AT_ONCE);
       await Promise.all(some.map((shard) => this.#holdings.handOver(shard)));
       if (some.length === 0) await this.settled();
     }
-    await this.#lease.renew();
+    await this.#presence.publish();
   }
 
   /** The orderly end, after `drain`: the lease goes, so that nobody waits for its end. */
   async leave(): Promise<void> {
     await this.settled();
-    this.#ended = true;
-    await this.#lease.remove();
+    await this.#presence.leave();
   }
 
   // ── The lease ────────────────────────────────────────────────────────────────────────────────────────────
 
   #leaseRecord(): LeaseRecord {
-    const { session, url, authorities, place, ttl_ms, wallTime, nonce } = this.#options;
+    const { session, url, authorities, process, ttl_ms, wallTime, nonce } = this.#options;
     const shards = [...this.#holdings.shards].map(
       ([shard, { epoch, seq, checkpointed }]) => [String(shard), [epoch, seq, checkpointed]] as const,
     );
@@ -185,38 +198,12 @@ export class Member {
       state: this.#draining ? "draining" : "serving",
       url,
       authorities,
-      place,
+      process,
       ttl_ms,
       renewed_at: wallTime(),
       shards: Object.fromEntries(shards),
       nonce: nonce(),
     };
-  }
-
-  async #renewals(): Promise<void> {
-    while (!this.#ended) {
-      await this.#options.clock.sleep(this.#lease.interval_ms);
-      if (!this.#ended) await this.#renew();
-    }
-  }
-
-  async #renew(): Promise<void> {
-    if ((await this.#lease.renew()) !== "lost" || this.#ended) return;
-    this.#ended = true;
-    this.#lease.invalidate();
-    this.#options.lost(refuse("not_leader", "other nodes have declared this one dead"));
-  }
-
-  /** Lets others know soon what is mine now. */
-  #publish(): void {
-    this.#publishAgain = true;
-    this.#publishing ??= (async () => {
-      while (this.#publishAgain && !this.#ended) {
-        this.#publishAgain = false;
-        await this.#renew();
-      }
-      this.#publishing = undefined;
-    })();
   }
 
   // ── The others ───────────────────────────────────────────────────────────────────────────────────────────
@@ -226,11 +213,11 @@ export class Member {
   }
 
   async #watching(): Promise<void> {
-    while (!this.#ended) {
+    while (!this.#presence.hasEnded) {
       await this.#options.clock.sleep(this.#watch_ms);
-      if (this.#ended) return;
+      if (this.#presence.hasEnded) return;
       await this.#watch.look();
-      if (!this.#ended) this.#plan();
+      if (!this.#presence.hasEnded) this.#plan();
     }
   }
 
@@ -259,11 +246,7 @@ export class Member {
         // Not to somebody who is only believed in by half: I would take it back at once.
         if (movers[shard] !== session && takers[shard] !== session)
           this.#begin(this.#moving, MOVES_AT_ONCE, shard, () => this.#move(shard));
-      } else if (
-        taker &&
-        this.#owners.of(shard) === undefined &&
-        this.#holdings.failure(shard) === undefined
-      ) {
+      } else if (taker && !this.#owners.isLed(shard) && this.#holdings.failure(shard) === undefined) {
         this.#begin(this.#taking, SHARDS_OPENED_AT_ONCE, shard, () => this.#take(shard));
       }
     }
@@ -274,7 +257,7 @@ export class Member {
     under.add(shard);
     void work().finally(() => {
       under.delete(shard);
-      if (!this.#ended) this.#plan();
+      if (!this.#presence.hasEnded) this.#plan();
     });
   }
 
@@ -287,11 +270,20 @@ export class Member {
   }
 
   #take(shard: number): Promise<Refusal | undefined> {
-    if (this.#ended) return Promise.resolve(draining());
+    if (this.#presence.hasEnded) return Promise.resolve(draining());
     return this.#holdings.take(shard, async (owner) => {
-      if (this.#peers.alive(owner) !== undefined) return false;
-      const failed = await this.#watch.lookAt(owner);
-      return failed ?? this.#peers.alive(owner) === undefined;
+      if (this.#peers.lives(owner)) return false;
+      return (await this.#watch.lookAt(owner)) ?? !this.#peers.lives(owner);
     });
+  }
+
+  get #patience_ms(): number {
+    return this.#options.clock.now_ms() + PLACE_PATIENCE_MS;
+  }
+
+  /** Waits for the work until then; it goes on without who waited. */
+  #within(until_ms: number, shard: number, work: Promise<Refusal | undefined> | undefined) {
+    const { clock } = this.#options;
+    return work && Promise.race([work, clock.sleep(until_ms - clock.now_ms()).then(() => moving(shard))]);
   }
 }

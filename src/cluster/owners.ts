@@ -45,6 +45,14 @@ export class Owners {
     return told?.session === session && (this.#listed(shard)?.epoch ?? 0) <= told.epoch;
   }
 
+  /** Whether the last that is known is that somebody who lives owns it, be it by a lease that cannot be read. */
+  isLed(shard: number): boolean {
+    const { session, version } = this.#told.get(shard) ?? {};
+    if (this.of(shard) !== undefined) return true;
+    if (session === undefined || session === null) return false;
+    return this.#peers.lives(session) && this.#peers.version(session) === version;
+  }
+
   /** The node that owns the shard, where it is known and lives. */
   of(shard: number): LivingOwner | undefined {
     const listed = this.#listed(shard);

@@ -23,6 +23,23 @@ export interface Manifest {
   readonly common: number;
 }
 
+/** @returns `undefined` where it is no manifest of this version. */
+export function parseManifest(line: string | undefined): Manifest | undefined {
+  try {
+    const manifest = JSON.parse(line ?? "") as Manifest;
+    const { v, pages, common } = manifest;
+    const isSized =
+      pages.length > 0 && pages.length <= PAGES_MAX && (pages.length & (pages.length - 1)) === 0;
+    return v === 1 && isSized && Number.isSafeInteger(common) && pages.every(isPage) ? manifest : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isPage(page: Page | null): boolean {
+  return page === null || (typeof page.id === "string" && page.parts > 0 && page.bytes > 0);
+}
+
 export const EMPTY: Manifest = { v: 1, pages: [null], common: 0 };
 
 /** `[shard, page]` hashes of a key: independent of each other, and the same for ever. */

@@ -3,19 +3,23 @@
  *
  * A node is dead when its lease has stayed the same for a TTL *in which this node was looking*: time without a
  * successful look, as in a pause of this process or an outage of the store, counts for nobody's death. No wall clocks
- * are compared.
+ * are compared. A lease that cannot be read may be that of a newer version: its holder lives as long as it changes.
  */
+import { LEASE_TTL_MS_MAX } from "../limits.ts";
 import type { LeaseRecord } from "./lease.ts";
 
 interface Seen {
-  record: LeaseRecord;
-  etag: string;
+  /** `undefined` where this version cannot read it. */
+  readonly record: LeaseRecord | undefined;
+  readonly etag: string;
   /** How long it has been looked at without a change. */
   unchanged_ms: number;
   looked_ms: number;
   /** It has changed under our eyes: its holder lived after we came. */
-  confirmed: boolean;
+  readonly confirmed: boolean;
   dead: boolean;
+  /** Aborted when it is dead or gone. */
+  readonly life: AbortController;
 }
 
 /** When a look at a lease began and ended, by this node's monotonic clock. */
@@ -29,7 +33,7 @@ export interface PeersOptions {
   /** How often leases are looked at; a longer gap is time not looked. */
   readonly interval_ms: number;
   /** Whether such a process of this machine is known to have ended. */
-  readonly isGone: (place: string) => boolean;
+  readonly isGone: (process: string) => boolean;
 }
 
 export class Peers {
@@ -40,38 +44,47 @@ export class Peers {
     this.#options = options;
   }
 
-  /** What a look has found. A change may be as young as the answer; that there was none is as old as the question. */
-  saw(record: LeaseRecord, etag: string, { asked_ms, answered_ms }: Look): void {
-    const dead = record.state === "dead" || this.#options.isGone(record.place);
-    const before = this.#seen.get(record.session);
-    if (before === undefined || before.etag !== etag) {
-      const confirmed = before !== undefined;
-      this.#seen.set(record.session, {
-        record,
-        etag,
-        unchanged_ms: 0,
-        looked_ms: answered_ms,
-        confirmed,
-        dead,
-      });
-      return;
-    }
-    const looked_ms = Math.min(asked_ms - before.looked_ms, 2 * this.#options.interval_ms);
-    before.unchanged_ms += Math.max(0, looked_ms);
-    before.looked_ms = asked_ms;
-    const ttl_ms = Math.max(this.#options.ttl_ms, record.ttl_ms);
-    before.dead ||= dead || before.unchanged_ms >= ttl_ms;
+  /**
+   * What a look has found. A change may be as young as the answer; that there was none is as old as the question.
+   * @param record `undefined` where it cannot be read
+   */
+  saw(session: string, record: LeaseRecord | undefined, etag: string, look: Look): void {
+    const before = this.#seen.get(session);
+    const seen = before?.etag === etag ? before : changed(before, record, etag, look.answered_ms);
+    this.#seen.set(session, seen);
+    const looked_ms = Math.min(look.asked_ms - seen.looked_ms, 2 * this.#options.interval_ms);
+    seen.unchanged_ms += Math.max(0, looked_ms);
+    seen.looked_ms = Math.max(seen.looked_ms, look.asked_ms);
+    if (!this.#isDead(seen)) return;
+    seen.dead = true;
+    seen.life.abort();
+  }
+
+  #isDead({ record, unchanged_ms, dead }: Seen): boolean {
+    const ttl_ms = Math.max(this.#options.ttl_ms, record?.ttl_ms ?? LEASE_TTL_MS_MAX);
+    if (dead || unchanged_ms >= ttl_ms || record?.state === "dead") return true;
+    return record !== undefined && this.#options.isGone(record.process);
   }
 
   /** The lease is not there: its holder has removed it, or was declared dead. */
   gone(session: string): void {
+    this.#seen.get(session)?.life.abort();
     this.#seen.delete(session);
   }
 
-  /** The record of a session that lives as far as is known. */
+  /** Whether it lives as far as is known. */
+  lives(session: string): boolean {
+    return this.#seen.get(session)?.dead === false;
+  }
+
+  /** The record of a session that lives as far as is known, where it can be read. */
   alive(session: string): LeaseRecord | undefined {
-    const seen = this.#seen.get(session);
-    return seen === undefined || seen.dead ? undefined : seen.record;
+    return this.lives(session) ? this.#seen.get(session)?.record : undefined;
+  }
+
+  /** Is aborted when the session is dead or gone. */
+  lifeOf(session: string): AbortSignal | undefined {
+    return this.#seen.get(session)?.life.signal;
   }
 
   /** The version of its lease that was seen last. */
@@ -80,7 +93,7 @@ export class Peers {
   }
 
   get living(): readonly LeaseRecord[] {
-    return [...this.#seen.values()].flatMap(({ record, dead }) => (dead ? [] : [record]));
+    return [...this.#seen.values()].flatMap(({ record, dead }) => (dead || !record ? [] : [record]));
   }
 
   /** Whether its lease has changed while this node looked on. */
@@ -89,11 +102,23 @@ export class Peers {
   }
 
   /** Those that are dead and whose leases are still there, with the version that was seen. */
-  get dead(): readonly { readonly record: LeaseRecord; readonly etag: string }[] {
-    return [...this.#seen.values()].filter(({ dead }) => dead);
+  get dead(): readonly { readonly session: string; readonly etag: string; readonly isDeclared: boolean }[] {
+    return [...this.#seen].flatMap(([session, { record, etag, dead }]) =>
+      dead ? [{ session, etag, isDeclared: record?.state === "dead" }] : [],
+    );
   }
 
   get sessions(): readonly string[] {
     return [...this.#seen.keys()];
   }
+}
+
+function changed(
+  before: Seen | undefined,
+  record: LeaseRecord | undefined,
+  etag: string,
+  looked_ms: number,
+): Seen {
+  const life = before === undefined || before.dead ? new AbortController() : before.life;
+  return { record, etag, unchanged_ms: 0, looked_ms, confirmed: before !== undefined, dead: false, life };
 }

@@ -19,10 +19,11 @@ import {
   type LogObject,
   logKey,
   logPrefix,
+  partKey,
   type SlotHeader,
   slotOf,
 } from "./format.ts";
-import { type Owned, readOwnership } from "./ownership.ts";
+import { type Checkpoint, type Owned, readOwnership } from "./ownership.ts";
 import type { Records } from "./records.ts";
 import { deposed } from "./refusals.ts";
 
@@ -75,7 +76,8 @@ class Recovery {
     if (checkpoint !== null) {
       const opened = await checkpoints.open(checkpoint);
       if (isRefusal(opened)) return opened;
-      for (const line of opened.common) records.restore(line);
+      const failed = restore(this.#shard, checkpoint, opened.common, records);
+      if (failed !== undefined) return failed;
       reign = opened.epoch;
     }
     const listed = await this.#list();
@@ -100,8 +102,20 @@ class Recovery {
           `the seal before the object ${logKey(this.#shard, seq)} is missing`,
         );
       // Of an epoch that was over when it was written: void.
-      if (header.epoch === reign) for (const line of lines) records.apply(line);
+      const failed = header.epoch === reign ? this.#apply(seq, lines, records) : undefined;
+      if (failed !== undefined) return failed;
       seq++;
+    }
+  }
+
+  /** It passed its checksum; what cannot be read all the same, as of a newer version, stops this shard only. */
+  #apply(seq: number, lines: readonly string[], records: Records): Refusal | undefined {
+    try {
+      for (const line of lines) records.apply(line);
+      return undefined;
+    } catch {
+      const key = logKey(this.#shard, seq);
+      return refuse("store_unavailable", `the object ${key} holds an entry that this version cannot read`);
     }
   }
 
@@ -183,5 +197,20 @@ class Recovery {
     const decoded = decodeSlot(found.body);
     if (typeof decoded === "string") return refuse("store_unavailable", `the object ${key} ${decoded}`);
     return { ...decoded, bytes: found.body.length };
+  }
+}
+
+function restore(
+  shard: number,
+  { id }: Checkpoint,
+  common: readonly string[],
+  records: Records,
+): Refusal | undefined {
+  try {
+    for (const line of common) records.restore(line);
+    return undefined;
+  } catch {
+    const key = partKey(shard, id, "common", 0);
+    return refuse("store_unavailable", `the object ${key} holds a line that this version cannot read`);
   }
 }

@@ -18,6 +18,7 @@ export interface RetentionOptions {
   readonly shard: number;
   readonly session: string;
   readonly nonce: () => string;
+  readonly onCheckpointFailed?: (why: Refusal) => void;
   readonly checkpointLogBytesMin?: number;
 }
 
@@ -159,25 +160,26 @@ export class Retention {
     this.#logWeight = 0;
     const { epoch } = this.#owned.ownership;
     const header = () => ({ kind: "part", epoch, session, nonce: nonce() }) as const;
-    const written = await this.#checkpoints.write(capture, seq, header);
-    const owned = isRefusal(written)
-      ? written
-      : await update(store, shard, this.#owned, {
-          nonce: nonce(),
-          checkpoint: written.checkpoint,
-          collected: this.#collected,
-        });
-    if (isRefusal(written) || isRefusal(owned)) {
-      capture.settle(false);
-      // Without a checkpoint the log only stays longer; but a lost ownership means that I am deposed.
-      if (isRefusal(owned) && owned.code === "not_leader") this.#onDeposed(owned);
-      return;
-    }
+    const written = await this.#checkpoints.write(capture, seq, header, () => this.#closed);
+    if (isRefusal(written)) return this.#abandon(capture, written);
+    const owned = await update(store, shard, this.#owned, {
+      nonce: nonce(),
+      checkpoint: written.checkpoint,
+      collected: this.#collected,
+    });
+    if (isRefusal(owned)) return this.#abandon(capture, owned);
     this.#owned = owned;
     this.#checkpoints.adopt(written);
     this.#checkpointBytes = written.bytes;
     capture.settle(true);
     await this.#sweep();
+  }
+
+  /** Without a checkpoint the log only stays longer; but a lost ownership means that I am deposed. */
+  #abandon(capture: Capture, why: Refusal): void {
+    capture.settle(false);
+    if (why.code === "not_leader") this.#onDeposed(why);
+    else if (!this.#closed) this.#options.onCheckpointFailed?.(why);
   }
 
   /** Deletes data slots and pages that the checkpoint has made needless. Seals stay for ever. */
@@ -188,11 +190,13 @@ export class Retention {
     if (isRefusal(keys)) return;
     let complete = true;
     for (const key of keys.filter((slot) => slotOf(slot) > this.#collected && slotOf(slot) <= to)) {
+      // Nobody waits for it: who takes the shard over goes on where this one stopped.
+      if (this.#closed) return;
       if (!(await this.#collect(slotOf(key)))) complete = false;
     }
     // What could not be deleted now is met again by the next sweep.
     if (complete) this.#collected = to;
-    await this.#checkpoints.sweep();
+    await this.#checkpoints.sweep(() => this.#closed);
   }
 
   /** @returns whether the slot is done with. What cannot be read may be a seal: it stays. */

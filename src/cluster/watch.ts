@@ -25,41 +25,61 @@ export class Watch {
   readonly #options: WatchOptions;
   readonly #peers: Peers;
   readonly #burying = new Set<string>();
-  #meeting: Promise<Refusal | undefined> | undefined;
+  /** Those who wait for the next list. */
+  #meeting: Promise<void> | undefined;
+  /** When leases were listed, and when they were asked for. */
   #listed_ms = Number.NEGATIVE_INFINITY;
+  #asked_ms = Number.NEGATIVE_INFINITY;
 
   constructor(options: WatchOptions, peers: Peers) {
     this.#options = options;
     this.#peers = peers;
   }
 
-  /** Lists leases now, for whoever has just come; no more often than leases are looked at. */
-  async meet(): Promise<void> {
-    this.#meeting ??= this.#lookAround(this.#options.look_ms).finally(() => {
-      this.#meeting = undefined;
-    });
-    await this.#meeting;
+  /**
+   * Resolves when leases have been listed from now on, and those that are new were read. Anybody may ask for it, so
+   * all who ask share a list, and it is made no more often than leases are looked at.
+   */
+  meet(): Promise<void> {
+    this.#meeting ??= this.#meet();
+    return this.#meeting;
+  }
+
+  async #meet(): Promise<void> {
+    const { clock, look_ms } = this.#options;
+    const wait_ms = this.#asked_ms + look_ms - clock.now_ms();
+    await (wait_ms > 0 ? clock.sleep(wait_ms) : undefined);
+    // Who asks from here on may speak of a node that this list does not show.
+    this.#meeting = undefined;
+    const listed = await this.#list();
+    if (isRefusal(listed)) return;
+    const known = new Set(this.#peers.sessions);
+    await Promise.all(listed.filter((session) => !known.has(session)).map((session) => this.lookAt(session)));
   }
 
   /** One look at all leases that are known, and at new ones when it is time. Refusal: `store_unavailable`. */
-  look(): Promise<Refusal | undefined> {
-    return this.#lookAround(this.#options.list_ms);
-  }
-
-  /** @param list_ms leases are listed where the last list is so old */
-  async #lookAround(list_ms: number): Promise<Refusal | undefined> {
-    const { store, clock, session } = this.#options;
+  async look(): Promise<Refusal | undefined> {
+    const { clock, list_ms } = this.#options;
     const sessions = new Set(this.#peers.sessions);
     if (clock.now_ms() - this.#listed_ms >= list_ms) {
-      const keys = await store.list(NODE_PREFIX);
-      if (isRefusal(keys)) return keys;
-      this.#listed_ms = clock.now_ms();
-      for (const key of keys) sessions.add(key.slice(NODE_PREFIX.length));
+      const listed = await this.#list();
+      if (isRefusal(listed)) return listed;
+      for (const session of listed) sessions.add(session);
     }
-    sessions.delete(session);
-    await Promise.all([...sessions].map((other) => this.lookAt(other)));
+    await Promise.all([...sessions].map((session) => this.lookAt(session)));
     this.#buryDead();
     return undefined;
+  }
+
+  /** The sessions of the other nodes' leases. */
+  async #list(): Promise<readonly string[] | Refusal> {
+    const { store, clock, session } = this.#options;
+    const asked_ms = clock.now_ms();
+    this.#asked_ms = asked_ms;
+    const keys = await store.list(NODE_PREFIX);
+    if (isRefusal(keys)) return keys;
+    this.#listed_ms = asked_ms;
+    return keys.map((key) => key.slice(NODE_PREFIX.length)).filter((other) => other !== session);
   }
 
   /** Refusal: `store_unavailable`; then nothing is known that was not known before. */
@@ -68,22 +88,18 @@ export class Watch {
     const asked_ms = clock.now_ms();
     const found = await store.get(nodeKey(session));
     if (isRefusal(found)) return found;
-    const record = found && parseLease(found.body);
     if (found === undefined) this.#peers.gone(session);
-    // A lease of another version is nobody's death.
-    else if (record !== undefined)
-      this.#peers.saw(record, found.etag, { asked_ms, answered_ms: clock.now_ms() });
+    else
+      this.#peers.saw(session, parseLease(found.body), found.etag, { asked_ms, answered_ms: clock.now_ms() });
     return undefined;
   }
 
   #buryDead(): void {
     const { store, nonce } = this.#options;
-    for (const { record, etag } of this.#peers.dead) {
-      const { session } = record;
+    for (const { session, etag, isDeclared } of this.#peers.dead) {
       if (this.#burying.has(session)) continue;
       this.#burying.add(session);
-      const done =
-        record.state === "dead" ? store.delete(nodeKey(session)) : bury(store, record, etag, nonce());
+      const done = isDeclared ? store.delete(nodeKey(session)) : bury(store, session, etag, nonce());
       void done.finally(() => this.#burying.delete(session));
     }
   }

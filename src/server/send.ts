@@ -15,7 +15,7 @@ const UNSENT = new Set([
 
 export function undiciSender(): { readonly send: Send; close(): Promise<void> } {
   const dispatcher = new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS } });
-  const send: Send = async ({ url, method, headers, body, timeout_ms }) => {
+  const send: Send = async ({ url, method, headers, body, timeout_ms, signal }) => {
     try {
       const response = await request(url, {
         dispatcher,
@@ -24,6 +24,7 @@ export function undiciSender(): { readonly send: Send; close(): Promise<void> } 
         body,
         headersTimeout: timeout_ms,
         bodyTimeout: timeout_ms,
+        ...(signal && { signal }),
       });
       const bytes = new Uint8Array(await response.body.arrayBuffer());
       return { status: response.statusCode, headers: singleValues(response.headers), body: bytes };

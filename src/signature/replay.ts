@@ -2,7 +2,8 @@
  * The replay window: a signed request is taken once.
  *
  * A nonce is remembered for as long as its request could still be accepted, on the slowest clock that is
- * tolerated. When the window is full, new requests are refused; nothing is forgotten to make room.
+ * tolerated. When the window is full, new requests are refused; nothing is forgotten to make room. What a shard that
+ * is taken over brings along has room in any case: its log held it before.
  */
 import { REPLAY_ENTRIES_MAX } from "../limits.ts";
 
@@ -31,11 +32,21 @@ export class ReplayWindow {
     // Where the clock was set back, what was forgotten may come again: it counts as seen.
     if (this.#seen.has(key) || until_s < this.#forgottenUntil_s) return "replayed";
     if (this.#seen.size >= this.#entriesMax) return "full";
+    this.#add(key, until_s);
+    return "fresh";
+  }
+
+  /** A request that has taken effect, at whichever node: should it come again, it is known. */
+  restore(key: string, until_s: number, now_s: number): void {
+    this.#forget(now_s);
+    if (!this.#seen.has(key) && until_s >= this.#forgottenUntil_s) this.#add(key, until_s);
+  }
+
+  #add(key: string, until_s: number): void {
     this.#seen.add(key);
     const bucket = this.#bySecond.get(until_s);
     if (bucket === undefined) this.#bySecond.set(until_s, [key]);
     else bucket.push(key);
-    return "fresh";
   }
 
   #forget(now_s: number): void {

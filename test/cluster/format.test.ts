@@ -92,6 +92,16 @@ describe("keys", () => {
   });
 });
 
+test("a header that is none is told, though its checksum is right", () => {
+  const body = new TextEncoder().encode("{\n{}");
+  const head = `postern-log/2 ${zlibCrc32(body).toString(16).padStart(8, "0")}\n`;
+  const object = new Uint8Array([...new TextEncoder().encode(head), ...body]);
+  expect([decodeObject(object), decodeSlot(object)]).toEqual([
+    "has no header of this version",
+    "has no header of this version",
+  ]);
+});
+
 test("the checksum is that of zlib", () => {
   fc.assert(
     fc.property(fc.uint8Array(), (bytes) => {

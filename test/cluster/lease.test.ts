@@ -7,6 +7,7 @@ import type { Store } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { type Hooks, intercept, SILENT, unclear } from "../store/intercept.ts";
 import { TestClock } from "./clock.ts";
+import { quiet } from "./harness.ts";
 
 const TTL_MS = 10_000;
 const SESSION = "s1";
@@ -23,7 +24,7 @@ function leased(hooks: Hooks = {}) {
     state: record.state,
     url: "http://here",
     authorities: ["here"],
-    place: "place",
+    process: "a process",
     ttl_ms: TTL_MS,
     renewed_at: "2026-01-01T00:00:00Z",
     shards: { "5": [1, 2, 0] },
@@ -48,7 +49,7 @@ async function stored(store: Store): Promise<{ record: LeaseRecord; etag: string
 
 async function declareDead(store: Store): Promise<void> {
   const seen = await stored(store);
-  if (seen !== undefined) await bury(store, seen.record, seen.etag, "another node's");
+  if (seen !== undefined) await bury(store, SESSION, seen.etag, "another node's");
 }
 
 describe("a lease", () => {
@@ -191,6 +192,31 @@ describe("a lease", () => {
     expect(puts).toBe(3);
   });
 
+  test("says what was so when it was asked to, also where another renewal was on its way", async () => {
+    let puts = 0;
+    let arrive = (): void => {};
+    const { store, lease, record } = leased({
+      put: async (_key, next) => {
+        if (++puts === 2)
+          await new Promise<void>((go) => {
+            arrive = go;
+          });
+        return next();
+      },
+    });
+    await lease.acquire();
+    const first = lease.renew();
+    await quiet();
+    record.state = "draining";
+    const others = [lease.renew(), lease.renew()];
+    arrive();
+    expect(await first).toBe("renewed");
+    expect(await Promise.all(others)).toEqual(["renewed", "renewed"]);
+    expect((await stored(store))?.record.state).toBe("draining");
+    // Those who waited together were written together.
+    expect(puts).toBe(3);
+  });
+
   test("that is removed is not valid and not there, also where a renewal was on its way", async () => {
     const { store, lease } = leased();
     await lease.acquire();
@@ -209,7 +235,7 @@ describe("burying", () => {
     const seen = await stored(store);
     if (seen === undefined) throw new Error("no lease");
     expect(await lease.renew()).toBe("renewed");
-    await bury(store, seen.record, seen.etag, "n");
+    await bury(store, SESSION, seen.etag, "n");
     expect((await stored(store))?.record.state).toBe("serving");
     expect(await lease.renew()).toBe("renewed");
   });

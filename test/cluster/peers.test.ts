@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { LeaseRecord } from "../../src/cluster/lease.ts";
 import { Peers } from "../../src/cluster/peers.ts";
+import { LEASE_TTL_MS_MAX } from "../../src/limits.ts";
 
 const TTL_MS = 1000;
 const INTERVAL_MS = 100;
@@ -13,7 +14,7 @@ function lease(session = "peer", more: Partial<LeaseRecord> = {}): LeaseRecord {
     state: "serving",
     url: `http://${session}`,
     authorities: [],
-    place: "elsewhere",
+    process: "elsewhere",
     ttl_ms: TTL_MS,
     renewed_at: "2026-01-01T00:00:00Z",
     shards: {},
@@ -29,14 +30,14 @@ class Watcher {
   readonly peers = new Peers({
     ttl_ms: TTL_MS,
     interval_ms: INTERVAL_MS,
-    isGone: (place) => this.gone.has(place),
+    isGone: (process) => this.gone.has(process),
   });
 
   /** A look that takes so long, so long after the last one. */
   look(after_ms: number, etag: string, more: Partial<LeaseRecord> = {}, takes_ms = 0): void {
     const asked_ms = this.now_ms + after_ms;
     this.now_ms = asked_ms + takes_ms;
-    this.peers.saw(lease("peer", more), etag, { asked_ms, answered_ms: this.now_ms });
+    this.peers.saw("peer", lease("peer", more), etag, { asked_ms, answered_ms: this.now_ms });
   }
 
   /** Looks at an unchanged lease at the usual times, for so long. */
@@ -60,7 +61,7 @@ describe("a peer", () => {
     watcher.look(1, "1");
     expect(watcher.lives).toBe(false);
     expect(watcher.peers.living).toEqual([]);
-    expect(watcher.peers.dead).toMatchObject([{ record: { session: "peer" }, etag: "1" }]);
+    expect(watcher.peers.dead).toEqual([{ session: "peer", etag: "1", isDeclared: false }]);
   });
 
   test("that renews its lease lives on, however long before it did not", () => {
@@ -117,14 +118,14 @@ describe("a peer", () => {
 
   test("whose process is known to have ended is dead at once, seen before or not", () => {
     const watcher = new Watcher();
-    watcher.look(0, "1", { place: "here" });
+    watcher.look(0, "1", { process: "here" });
     expect(watcher.lives).toBe(true);
     watcher.gone.add("here");
-    watcher.look(1, "1", { place: "here" });
+    watcher.look(1, "1", { process: "here" });
     expect(watcher.lives).toBe(false);
     const another = new Watcher();
     another.gone.add("here");
-    another.look(0, "1", { place: "here" });
+    another.look(0, "1", { process: "here" });
     expect(another.lives).toBe(false);
     expect(another.peers.dead).toHaveLength(1);
   });
@@ -134,7 +135,7 @@ describe("a peer", () => {
     watcher.look(0, "1");
     watcher.look(INTERVAL_MS, "2", { state: "dead" });
     expect(watcher.lives).toBe(false);
-    expect(watcher.peers.dead).toMatchObject([{ record: { state: "dead" }, etag: "2" }]);
+    expect(watcher.peers.dead).toEqual([{ session: "peer", etag: "2", isDeclared: true }]);
     watcher.peers.gone("peer");
     expect(watcher.peers.dead).toEqual([]);
     expect(watcher.peers.sessions).toEqual([]);
@@ -158,6 +159,55 @@ describe("a peer", () => {
     expect(watcher.peers.isConfirmed("stranger")).toBe(false);
   });
 
+  test("with a lease that cannot be read lives as long as it changes, but is nobody to pass a call on to", () => {
+    const watcher = new Watcher();
+    const look = (etag: string): void =>
+      watcher.peers.saw("peer", undefined, etag, { asked_ms: watcher.now_ms, answered_ms: watcher.now_ms });
+    // The longest TTL that any version has: what it says is not known.
+    for (let i = 0; i <= 2 * LEASE_TTL_MS_MAX; i += INTERVAL_MS) {
+      look(String(Math.floor(i / (LEASE_TTL_MS_MAX - INTERVAL_MS))));
+      expect(watcher.peers.lives("peer")).toBe(true);
+      watcher.now_ms += INTERVAL_MS;
+    }
+    expect([watcher.peers.alive("peer"), watcher.peers.living]).toEqual([undefined, []]);
+    for (let i = 0; i <= LEASE_TTL_MS_MAX; i += INTERVAL_MS) {
+      look("last");
+      watcher.now_ms += INTERVAL_MS;
+    }
+    expect(watcher.peers.lives("peer")).toBe(false);
+    expect(watcher.peers.dead).toEqual([{ session: "peer", etag: "last", isDeclared: false }]);
+  });
+
+  test("lives one life, that ends when it is dead or gone, and begins anew where it was not dead after all", () => {
+    const watcher = new Watcher();
+    watcher.look(0, "1");
+    const life = watcher.peers.lifeOf("peer");
+    watcher.watch(TTL_MS / 2, "2");
+    expect(watcher.peers.lifeOf("peer")).toBe(life);
+    expect(life?.aborted).toBe(false);
+    watcher.watch(2 * TTL_MS, "2");
+    expect(life?.aborted).toBe(true);
+    watcher.look(0, "3");
+    const second = watcher.peers.lifeOf("peer");
+    expect(second?.aborted).toBe(false);
+    watcher.peers.gone("peer");
+    expect(second?.aborted).toBe(true);
+    expect(watcher.peers.lifeOf("peer")).toBeUndefined();
+  });
+
+  test("looked at twice at the same time is looked at for no longer than one look lasted", () => {
+    const watcher = new Watcher();
+    const look = (asked_ms: number, answered_ms: number): void =>
+      watcher.peers.saw("peer", lease(), "1", { asked_ms, answered_ms });
+    look(0, 150);
+    // Each pair began before the first answer of all, and a late question must not count the time twice.
+    for (let i = 0; i < 20; i++) {
+      look(120, 150);
+      look(20, 150);
+    }
+    expect(watcher.lives).toBe(true);
+  });
+
   test("that drains lives", () => {
     const watcher = new Watcher();
     watcher.look(0, "1", { state: "draining" });
@@ -168,12 +218,15 @@ describe("a peer", () => {
 test("peers live and die each by itself", () => {
   const watcher = new Watcher();
   const look = (session: string, etag: string): void =>
-    watcher.peers.saw(lease(session), etag, { asked_ms: watcher.now_ms, answered_ms: watcher.now_ms });
+    watcher.peers.saw(session, lease(session), etag, {
+      asked_ms: watcher.now_ms,
+      answered_ms: watcher.now_ms,
+    });
   for (let i = 0; i <= 2 * TTL_MS; i += INTERVAL_MS) {
     look("silent", "1");
     look("lively", String(i));
     watcher.now_ms += INTERVAL_MS;
   }
   expect(watcher.peers.living.map(({ session }) => session)).toEqual(["lively"]);
-  expect(watcher.peers.dead.map(({ record }) => record.session)).toEqual(["silent"]);
+  expect(watcher.peers.dead.map(({ session }) => session)).toEqual(["silent"]);
 });

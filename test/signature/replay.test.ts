@@ -15,12 +15,21 @@ class Model {
   }
 
   remember(key: string, until_s: number, now_s: number): "fresh" | "replayed" | "full" {
-    this.#latest_s = Math.max(this.#latest_s, Math.floor(now_s));
-    for (const [other, end_s] of this.remembered) if (end_s < this.#latest_s) this.remembered.delete(other);
+    this.#advance(now_s);
     if (this.remembered.has(key) || until_s < this.#latest_s) return "replayed";
     if (this.remembered.size >= this.#entriesMax) return "full";
     this.remembered.set(key, until_s);
     return "fresh";
+  }
+
+  restore(key: string, until_s: number, now_s: number): void {
+    this.#advance(now_s);
+    if (!this.remembered.has(key) && until_s >= this.#latest_s) this.remembered.set(key, until_s);
+  }
+
+  #advance(now_s: number): void {
+    this.#latest_s = Math.max(this.#latest_s, Math.floor(now_s));
+    for (const [other, end_s] of this.remembered) if (end_s < this.#latest_s) this.remembered.delete(other);
   }
 }
 
@@ -34,7 +43,12 @@ const anyKey = fc.integer({ min: 0, max: 12 }).map(String);
 
 describe("whatever the clock does", () => {
   test("the window is its model", () => {
-    const anyCall = fc.record({ key: anyKey, step_s: anyStep_s, life_s: fc.integer({ min: 0, max: 15 }) });
+    const anyCall = fc.record({
+      key: anyKey,
+      step_s: anyStep_s,
+      life_s: fc.integer({ min: -3, max: 15 }),
+      restores: fc.boolean(),
+    });
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 8 }),
@@ -43,10 +57,12 @@ describe("whatever the clock does", () => {
           const window = new ReplayWindow(entriesMax);
           const model = new Model(entriesMax);
           let now_s = 1000;
-          for (const { key, step_s, life_s } of calls) {
+          for (const { key, step_s, life_s, restores } of calls) {
             now_s += step_s;
             const until_s = Math.floor(now_s) + life_s;
-            expect(window.remember(key, until_s, now_s)).toBe(model.remember(key, until_s, now_s));
+            const take = (taker: Model | ReplayWindow) =>
+              restores ? taker.restore(key, until_s, now_s) : taker.remember(key, until_s, now_s);
+            expect(take(window)).toBe(take(model));
             expect(window.size).toBe(model.remembered.size);
             expect(window.has(key)).toBe(model.remembered.has(key));
           }
@@ -126,6 +142,14 @@ describe("a full window", () => {
     ]);
     expect(["a", "b"].map((key) => window.remember(key, 100, 100))).toEqual(["replayed", "replayed"]);
     expect(window.has("c")).toBe(false);
+  });
+
+  test("remembers what a shard that is taken over brings along", () => {
+    const window = new ReplayWindow(1);
+    expect(window.remember("mine", 1090, 1000)).toBe("fresh");
+    window.restore("brought", 1090, 1000);
+    expect(window.remember("brought", 1090, 1001)).toBe("replayed");
+    expect(window.remember("new", 1090, 1001)).toBe("full");
   });
 
   test("has room again once its nonces are past their time", () => {

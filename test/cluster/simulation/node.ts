@@ -77,7 +77,7 @@ export class Node {
       checkpointLogBytesMin: profile.checkpointLogBytesMin,
       url: `sim://${process.session}`,
       authorities: [],
-      place: `${process.machine} ${process.session}`,
+      process: `${process.machine} ${process.session}`,
       isGone: options.isGone,
       shardCount: profile.shards,
       ttl_ms: profile.ttl_ms,
