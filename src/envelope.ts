@@ -29,6 +29,8 @@ export interface EnvelopeOptions {
 /** A request whose shape is right. Token and signature are still only claims. */
 export interface Envelope {
   readonly target: Target;
+  /** Host and port that it was addressed to, one of the gate's. */
+  readonly authority: string;
   readonly tenant: Tenant;
   readonly tokens: Tokens;
   readonly signature: ReceivedSignature;
@@ -54,7 +56,7 @@ export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope 
   if (isRefusal(tokens)) return tokens;
   const signature = claimedSignature(gate, request, url);
   if (isRefusal(signature)) return signature;
-  return { target, tenant, tokens, signature, idempotencyKey };
+  return { target, authority: url.host, tenant, tokens, signature, idempotencyKey };
 }
 
 function claimedTokens(gate: EnvelopeOptions, request: Request): Tokens | Refusal {

@@ -9,11 +9,14 @@
 import { Hono } from "hono";
 import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
 import { authorize, type Grant } from "./authorize/authorize.ts";
+import type { Access } from "./authorize/caveats.ts";
 import { toHex } from "./bytes.ts";
+import type { CallerAddress } from "./caller-address.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
 import { type Envelope, type EnvelopeOptions, nonceKey, openEnvelope, replayed } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
-import { parseJson } from "./json.ts";
+import type { Address } from "./ip.ts";
+import { type Json, parseJson } from "./json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { monitorId } from "./protocol/monitor.ts";
@@ -22,10 +25,9 @@ import type { Recorder } from "./record/requests.ts";
 import { readBody } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
 import { type PassedOn, readPassedOn, readTimeout } from "./request/headers.ts";
-import { HTTP_SIGNATURE_TAG, taggedHash } from "./signature/bip340.ts";
 import { rememberUntil } from "./signature/freshness.ts";
+import type { HolderSignatures } from "./signature/holder.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
-import type { SignatureScheme } from "./signature/scheme.ts";
 import type { ActorType, MessageType } from "./tenants.ts";
 import { verifyingKey } from "./token/keyring.ts";
 import { parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
@@ -41,8 +43,9 @@ export interface GatewayOptions extends EnvelopeOptions {
   /** Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease. */
   readonly meetPeers: (host: string) => Promise<void>;
   readonly protocols: ProtocolCache;
-  readonly scheme: SignatureScheme;
+  readonly signatures: HolderSignatures;
   readonly replays: ReplayWindow;
+  readonly callerAddress: CallerAddress;
   /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
   readonly unready: () => Refusal | undefined;
   readonly closed: () => Refusal | undefined;
@@ -52,8 +55,14 @@ export interface GatewayOptions extends EnvelopeOptions {
   readonly random: (length: number) => Uint8Array;
 }
 
-export function createGateway(gate: GatewayOptions): Hono {
-  const app = new Hono();
+/** What the server hands over with a request. */
+export interface Connection {
+  /** The address at the other end of the socket. */
+  readonly peer: string | undefined;
+}
+
+export function createGateway(gate: GatewayOptions): Hono<{ Bindings: Connection }> {
+  const app = new Hono<{ Bindings: Connection }>();
   const reply: ReplyOptions = { ...gate, requestId: () => toHex(gate.random(8)) };
   const callsInFlight = { count: 0 };
 
@@ -63,7 +72,7 @@ export function createGateway(gate: GatewayOptions): Hono {
     return refusal === undefined ? c.json({ status: "ready" }) : problemResponse(refusal, reply.requestId());
   });
   app.post("/v1/:tenant/:type/:id/:message", (c) =>
-    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, notes, callsInFlight)),
+    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, c.env, notes, callsInFlight)),
   );
   app.all("*", (c) =>
     replyTo(c.req.method, reply, async () =>
@@ -80,6 +89,7 @@ export function createGateway(gate: GatewayOptions): Hono {
 async function pass(
   gate: GatewayOptions,
   request: Request,
+  { peer }: Connection,
   notes: Notes,
   callsInFlight: { count: number },
 ): Promise<Answer | Response | Refusal> {
@@ -107,7 +117,8 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    const outcome = await passBody(gate, request, envelope, token, passedOn, deadline_ms);
+    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0);
+    const outcome = await passBody(gate, request, envelope, token, address, passedOn, deadline_ms);
     if (outcome instanceof Response) notes.hop = "sent";
     return outcome;
   } finally {
@@ -121,6 +132,7 @@ async function passBody(
   request: Request,
   envelope: Envelope,
   token: VerifiedMacaroon,
+  address: Address | undefined,
   { hops }: PassedOn,
   deadline_ms: number,
 ): Promise<Answer | Response | Refusal> {
@@ -129,16 +141,19 @@ async function passBody(
   const digest = checkContentDigest(request.headers.get("content-digest"), body);
   if (isRefusal(digest)) return digest;
 
+  const args = parseJson(body);
+  if (isRefusal(args)) return args;
   // Asked anew: a body may take its time, and a token may expire or be revoked meanwhile.
   const now_ms = gate.now_ms();
-  const grant = authorizeCall(envelope, token, now_ms);
+  const grant = authorizeCall(gate, envelope, token, { args: args.value, address, now_ms });
   if (isRefusal(grant)) return grant;
   const message = typedMessage(envelope);
   if (isRefusal(message)) return message;
-  const call = composeCall(gate, envelope, grant, message, body, digest, now_ms);
+  const call = composeCall(gate, envelope, grant, message, args.value, digest, now_ms);
   if (isRefusal(call)) return call;
 
-  return gate.call(call, { request, body, hops, admit: admitOnce(gate, envelope) }, deadline_ms);
+  const more = gate.callerAddress.passOn(request, address);
+  return gate.call(call, { request, body, hops, more, admit: admitOnce(gate, envelope) }, deadline_ms);
 }
 
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
@@ -156,8 +171,7 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroo
   const revoked = tenant.revoked.refuse(token, signature.keyid);
   if (revoked !== undefined) return revoked;
 
-  const message = taggedHash(HTTP_SIGNATURE_TAG, signature.base);
-  if (!gate.scheme.verify(signature.keyid, message, signature.signature))
+  if (!gate.signatures.verifyRequest(signature.keyid, signature.base, signature.signature))
     return refuse("signature_invalid", "the signature does not verify over the request as it arrived");
   return token;
 }
@@ -179,10 +193,16 @@ function admitOnce(gate: GatewayOptions, { signature }: Envelope): () => Refusal
   };
 }
 
-function authorizeCall({ target, tenant, signature }: Envelope, token: VerifiedMacaroon, now_ms: number) {
+function authorizeCall(
+  { signatures }: GatewayOptions,
+  { target, tenant, signature, authority }: Envelope,
+  token: VerifiedMacaroon,
+  known: Pick<Access, "args" | "address" | "now_ms">,
+) {
   const { type, id, message } = target;
-  const access = { actor: { type, id }, message, now_ms, signer: signature.keyid };
-  return tenant.revoked.refuse(token, access.signer) ?? authorize(token, access, { holder: tenant.holder });
+  const access = { ...known, actor: { type, id }, message, signer: signature.keyid, authority };
+  const rules = { holder: tenant.holder, signatures };
+  return tenant.revoked.refuse(token, access.signer) ?? authorize(token, access, rules);
 }
 
 interface TypedMessage {
@@ -206,13 +226,11 @@ function composeCall(
   { target, signature, idempotencyKey }: Envelope,
   grant: Grant,
   { actor, message }: TypedMessage,
-  body: Uint8Array,
+  args: Json,
   digest: Uint8Array,
   now_ms: number,
 ): Call | Refusal {
-  const args = parseJson(body);
-  if (isRefusal(args)) return args;
-  const violation = message.checkArgs(args.value);
+  const violation = message.checkArgs(args);
   if (violation !== undefined)
     return refuse("schema_violation", `the arguments ${at(violation)}`, { path: violation.path });
   const monitors = claimedMonitors(gate, grant);
@@ -221,12 +239,18 @@ function composeCall(
     tenant: target.tenant,
     actor: `${target.type}/${target.id}`,
     message: target.message,
-    args: args.value,
+    args,
     signer: signature.keyid,
     now_ms,
     seed: toHex(gate.random(16)),
     behaviour: actor.behaviour,
     monitors,
+    counts: grant.counts.map(({ index, text, count, tail, until_ms }) => ({
+      id: monitorId(tail),
+      count,
+      caveat: { index, text },
+      until_ms,
+    })),
     messages: grant.messages,
     reads: message.reads,
     idempotency:

@@ -64,7 +64,7 @@ class TestNode {
   /** The code of a refusal, or `done`. */
   async call(message: string, given: Partial<Call> = {}, deadline_ms = FOREVER_MS): Promise<string> {
     const request = new Request("http://here/", { method: "POST" });
-    const incoming = { request, body: new Uint8Array(), hops: 0, admit: () => undefined };
+    const incoming = { request, body: new Uint8Array(), hops: 0, more: {}, admit: () => undefined };
     const outcome = await this.shards.call(callOf(message, given), incoming, deadline_ms);
     return isRefusal(outcome) ? outcome.code : "done";
   }

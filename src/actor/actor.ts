@@ -1,7 +1,8 @@
 /**
  * One actor, and what an entry does to it: the only way in which an actor changes, live and at recovery alike.
  */
-import { CLOCK_SKEW_S_MAX, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
+import { CLOCK_SKEW_S_MAX, COUNTS_PER_ACTOR_MAX, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
+import type { CountState } from "./counts.ts";
 import type { Entry } from "./entry.ts";
 import { Replies } from "./replies.ts";
 
@@ -15,12 +16,20 @@ export interface Actor {
   behaviour: readonly [expression: string, state: number] | undefined;
   /** Monitors of protocol caveats that have left their start. */
   readonly monitors: Map<string, { readonly state: number; readonly until_ms: number | null }>;
+  /** Of `uses` and `rate` caveats: calls that took effect. */
+  readonly counts: Map<string, { readonly state: CountState; readonly until_ms: number | null }>;
   readonly replies: Replies;
 }
 
 /** One never met has no state and stands at the start of everything. */
 export function blank(): Actor {
-  return { state: undefined, behaviour: undefined, monitors: new Map(), replies: new Replies() };
+  return {
+    state: undefined,
+    behaviour: undefined,
+    monitors: new Map(),
+    counts: new Map(),
+    replies: new Replies(),
+  };
 }
 
 /** @param state the new one; `undefined` where the turn left it as it was */
@@ -28,8 +37,11 @@ export function take(actor: Actor, entry: Entry, state: string | undefined): voi
   if (state !== undefined) actor.state = state;
   const begun = actor.state !== undefined || entry.behaviour[1] !== 0;
   actor.behaviour = begun ? entry.behaviour : undefined;
-  if (actor.monitors.size + entry.monitors.length > MONITORS_PER_ACTOR_MAX) forgetMonitors(actor, entry.at);
-  for (const [id, at, until_ms] of entry.monitors) actor.monitors.set(id, { state: at, until_ms });
+  const { monitors, counts = [] } = entry;
+  if (actor.monitors.size + monitors.length > MONITORS_PER_ACTOR_MAX) forget(actor.monitors, entry.at);
+  for (const [id, at, until_ms] of monitors) actor.monitors.set(id, { state: at, until_ms });
+  if (actor.counts.size + counts.length > COUNTS_PER_ACTOR_MAX) forget(actor.counts, entry.at);
+  for (const [id, counted, until_ms] of counts) actor.counts.set(id, { state: counted, until_ms });
   actor.replies.forget(entry.at);
   if (entry.kept !== undefined) {
     const [key, digest, until_ms] = entry.kept;
@@ -37,13 +49,32 @@ export function take(actor: Actor, entry: Entry, state: string | undefined): voi
   }
 }
 
-function forgetMonitors(actor: Actor, now_ms: number): void {
-  for (const [id, { until_ms }] of actor.monitors) {
-    if (isOver(until_ms, now_ms)) actor.monitors.delete(id);
+/** What can be forgotten when it is over. */
+type Passing = Map<string, { readonly until_ms: number | null }>;
+
+function forget(passing: Passing, now_ms: number): void {
+  for (const [id, { until_ms }] of passing) {
+    if (isOver(until_ms, now_ms)) passing.delete(id);
   }
 }
 
-/** No token passes the monitor's caveat any more, also on a node whose clock is behind. */
+/**
+ * Is there no room for these? Anyone may attenuate new ones into being, so their number is bounded, those that are over
+ * not counted.
+ */
+export function isCrowded(
+  passing: Passing,
+  records: readonly (readonly [id: string, ...rest: readonly unknown[]])[],
+  most: number,
+  now_ms: number,
+): boolean {
+  const added = records.filter(([id]) => !passing.has(id)).length;
+  if (added === 0 || passing.size + added <= most) return false;
+  const left = [...passing.values()].filter(({ until_ms }) => !isOver(until_ms, now_ms)).length;
+  return left + added > most;
+}
+
+/** No token passes the caveat any more, also on a node whose clock is behind. */
 export function isOver(until_ms: number | null, now_ms: number): boolean {
   return until_ms !== null && until_ms + CLOCK_SKEW_S_MAX * 1000 <= now_ms;
 }
@@ -53,7 +84,8 @@ const ACTOR_BYTES = 1024;
 const ITEM_BYTES = 256;
 
 /** About what the actor takes in memory. */
-export function bytesOf({ state, monitors, replies }: Actor): number {
-  const items = monitors.size + replies.size;
+export function bytesOf({ state, monitors, counts, replies }: Actor): number {
+  // A count is an array of up to 34 numbers: two items.
+  const items = monitors.size + 2 * counts.size + replies.size;
   return ACTOR_BYTES + items * ITEM_BYTES + (state?.length ?? 0) + replies.bytes;
 }

@@ -3,13 +3,14 @@
  *
  *     {"v":2,"actor":"t/account/1","message":"deposit","args":…,"at":…,"seed":"…","signer":"…",
  *      "behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],"reply":…,"kept":["<key>","<digest>",<until>],
- *      "nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
+ *      "counts":[["<id>",[3],<until>]],"nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
  *
  * An entry holds the inputs of the turn (so that it can be run again and compared) and all of its effect: new
- * state, monitor steps, kept reply, nonce. Recovery applies effects and never runs a handler. The new state is a
+ * state, monitor steps, counts, kept reply, nonce. Recovery applies effects and never runs a handler. The new state is a
  * splice of the one before (`delta`), or, where that is not shorter, whole (`state`); neither means unchanged.
  */
 import type { Json } from "../json.ts";
+import type { CountRecord } from "./counts.ts";
 import { applyDelta, type Delta, deltaOf } from "./delta.ts";
 
 /** `[monitor id, state, until]`: until is ms since the epoch, `null` where no caveat before it expires. */
@@ -33,6 +34,8 @@ export interface Entry {
   /** The behaviour that the actor lives under, as text, and its monitor's state after the call. */
   readonly behaviour: readonly [expression: string, state: number];
   readonly monitors: readonly MonitorRecord[];
+  /** Of `uses` and `rate` caveats, as they are with this call. */
+  readonly counts?: readonly CountRecord[];
   readonly reply: Json;
   readonly kept?: ReplyRecord;
   readonly nonce: NonceRecord;

@@ -10,6 +10,7 @@
 import type { Json } from "../json.ts";
 import { CHECKPOINT_PART_BYTES } from "../limits.ts";
 import { type Actor, blank, isOver, take } from "./actor.ts";
+import type { CountRecord } from "./counts.ts";
 import { decodeEntry, type MonitorRecord, type ReplyRecord, stateAfter } from "./entry.ts";
 import { Replies } from "./replies.ts";
 
@@ -20,6 +21,7 @@ interface ActorLine {
   readonly actor: string;
   readonly behaviour?: readonly [expression: string, state: number];
   readonly monitors: readonly MonitorRecord[];
+  readonly counts?: readonly CountRecord[];
   readonly state?: Json;
 }
 
@@ -32,11 +34,15 @@ export function writeRecord(address: string, actor: Actor, now_ms: number): read
   const monitors = [...actor.monitors]
     .filter(([, { until_ms }]) => !isOver(until_ms, now_ms))
     .map(([id, { state, until_ms }]): MonitorRecord => [id, state, until_ms]);
+  const counts = [...actor.counts]
+    .filter(([, { until_ms }]) => !isOver(until_ms, now_ms))
+    .map(([id, { state, until_ms }]): CountRecord => [id, state, until_ms]);
   const replies = [...arrays(keptRecords(actor, now_ms))].map((array) => `{"replies":${array}}`);
   const begun = actor.behaviour !== undefined;
-  if (!begun && monitors.length === 0 && replies.length === 0) return [];
+  if (!begun && monitors.length + counts.length + replies.length === 0) return [];
   const { behaviour, state } = actor;
-  const line = JSON.stringify({ v: 2, actor: address, behaviour, monitors });
+  const counted = counts.length > 0 && { counts };
+  const line = JSON.stringify({ v: 2, actor: address, behaviour, monitors, ...counted });
   return [state === undefined ? line : `${line.slice(0, -1)},"state":${state}}`, ...replies];
 }
 
@@ -73,6 +79,7 @@ function recorded(address: string, [first, ...rest]: readonly string[]): Actor {
     state: line.state === undefined ? undefined : JSON.stringify(line.state),
     behaviour: line.behaviour,
     monitors: new Map(line.monitors.map(([id, state, until_ms]) => [id, { state, until_ms }])),
+    counts: new Map(line.counts?.map(([id, state, until_ms]) => [id, { state, until_ms }])),
     replies,
   };
 }

@@ -11,11 +11,12 @@ import type { ReadRecord } from "../cluster/records.ts";
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
-import { IDEMPOTENCY_RETENTION_MS, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
+import { COUNTS_PER_ACTOR_MAX, IDEMPOTENCY_RETENTION_MS, MONITORS_PER_ACTOR_MAX } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Monitor, MonitorStates, Step } from "../protocol/monitor.ts";
-import { type Actor, isOver } from "./actor.ts";
+import { type Actor, isCrowded } from "./actor.ts";
 import type { Actors } from "./actors.ts";
+import { type CaveatCount, countAll } from "./counts.ts";
 import { type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
 
 /** What a turn leaves: its reply, and the new state as JSON text where it changed. */
@@ -37,6 +38,8 @@ export interface Call {
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
   readonly behaviour: string;
   readonly monitors: readonly CaveatMonitor[];
+  /** What the token's `uses` and `rate` caveats count. */
+  readonly counts: readonly CaveatCount[];
   /** Messages that the token allows at all; `undefined` where it does not say. */
   readonly messages: ReadonlySet<string> | undefined;
   /** The message is declared to change no state. */
@@ -132,8 +135,12 @@ export class Shard {
     if (isRefusal(steps)) return steps;
     const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
     const monitors = monitorRecords(steps, call.monitors);
-    if (crowded(actor, monitors, call.now_ms))
+    if (isCrowded(actor.monitors, monitors, MONITORS_PER_ACTOR_MAX, call.now_ms))
       return refuse("quota_exceeded", `the actor has ${MONITORS_PER_ACTOR_MAX} protocols in progress`);
+    const counts = countAll(call.counts, (id) => actor.counts.get(id)?.state, call.now_ms);
+    if (isRefusal(counts)) return counts;
+    if (isCrowded(actor.counts, counts, COUNTS_PER_ACTOR_MAX, call.now_ms))
+      return refuse("quota_exceeded", `the actor counts for ${COUNTS_PER_ACTOR_MAX} caveats already`);
 
     const { message, args, now_ms, seed, signer, idempotency, nonce } = call;
     const turn = call.run({ state: actor.state, message, args, now_ms, seed, actor: call.actor });
@@ -154,6 +161,7 @@ export class Shard {
         signer,
         behaviour: [expression, behaviour],
         monitors,
+        ...(counts.length > 0 && { counts }),
         reply: turn.reply,
         ...(idempotency && {
           kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
@@ -197,12 +205,4 @@ function monitorRecords(
   return steps
     .filter(({ id, from, to }) => id !== BEHAVIOUR && from !== to)
     .map(({ id, to }) => [id, to, until.get(id) ?? null]);
-}
-
-/** Anyone may attenuate new monitors into being, so their number is bounded, the expired ones not counted. */
-function crowded(actor: Actor, records: readonly MonitorRecord[], now_ms: number): boolean {
-  const added = records.filter(([id]) => !actor.monitors.has(id)).length;
-  if (added === 0 || actor.monitors.size + added <= MONITORS_PER_ACTOR_MAX) return false;
-  const left = [...actor.monitors.values()].filter(({ until_ms }) => !isOver(until_ms, now_ms)).length;
-  return left + added > MONITORS_PER_ACTOR_MAX;
 }

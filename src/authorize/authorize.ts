@@ -6,31 +6,58 @@
  * because whoever shares the tenant's key could mint with other tools.
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { PROTOCOL_CAVEATS_MAX } from "../limits.ts";
-import type { VerifiedMacaroon } from "../token/macaroon.ts";
+import {
+  COUNT_CAVEATS_MAX,
+  DELEGATE_CAVEATS_MAX,
+  PROTOCOL_CAVEATS_MAX,
+  WHEN_CAVEATS_MAX,
+} from "../limits.ts";
+import type { VerifiedCaveat, VerifiedMacaroon } from "../token/macaroon.ts";
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
+import { type Delegations, holderProblems } from "./holders.ts";
+import type { Count } from "./values.ts";
 
-/** A protocol caveat whose monitor must admit the message before the call has an effect. */
-export interface ProtocolClaim {
+/** What a caveat asks of the actor's own state, where the call is done. */
+interface Claim {
   readonly index: number;
   readonly text: string;
+  /** The chain signature at the caveat: a secret, from which the id of its state is derived. */
+  readonly tail: Uint8Array;
+  /** From here on no token with this caveat passes, so its state may be forgotten. */
+  readonly until_ms: number | undefined;
+}
+
+/** A protocol caveat whose monitor must admit the message before the call has an effect. */
+export interface ProtocolClaim extends Claim {
   /** The expression, without its label. */
   readonly expression: string;
-  /** The chain signature at the caveat: a secret, from which the monitor's id is derived. */
-  readonly tail: Uint8Array;
-  /** From here on no token with this caveat passes, so its monitor may be forgotten. */
-  readonly until_ms: number | undefined;
+}
+
+/** A `uses` or `rate` caveat whose count must leave room for one more call. */
+export interface CountClaim extends Claim {
+  readonly count: Count;
 }
 
 export interface Grant {
   readonly protocols: readonly ProtocolClaim[];
+  readonly counts: readonly CountClaim[];
   /** Messages that `message` caveats leave; `undefined` where none restricts them. */
   readonly messages: ReadonlySet<string> | undefined;
 }
 
 export interface Requirements {
   readonly holder: "required" | "optional";
+  readonly signatures: Delegations;
 }
+
+/** How many of one kind a token may carry: each costs the gate or the actor something. */
+const MOST: Partial<Record<CaveatName, number>> = {
+  protocol: PROTOCOL_CAVEATS_MAX,
+  when: WHEN_CAVEATS_MAX,
+  delegate: DELEGATE_CAVEATS_MAX,
+  uses: COUNT_CAVEATS_MAX,
+  rate: COUNT_CAVEATS_MAX,
+};
 
 /** Refusals: `unknown_caveat`, `caveat_denied`, `token_expired`, `token_invalid`. */
 export function authorize(
@@ -38,43 +65,60 @@ export function authorize(
   access: Access,
   requirements: Requirements,
 ): Grant | Refusal {
+  const read = readAll(token.caveats);
+  if (isRefusal(read)) return read;
+  const holders = holderProblems(read, access.signer, requirements.signatures);
   const protocols: ProtocolClaim[] = [];
-  const names = new Set<CaveatName>();
+  const counts: CountClaim[] = [];
   let messages: ReadonlySet<string> | undefined;
   let until_ms: number | undefined;
 
-  for (const { index, text, tail } of token.caveats) {
-    const caveat = parseCaveat(text, index);
-    if (isRefusal(caveat)) return caveat;
-    const denied = ask(caveat, access, index);
-    if (denied !== undefined) return denied;
-    names.add(caveat.name);
+  for (const [index, { caveat, tail }] of read.entries()) {
+    const reason = holders.get(index) ?? caveat.prohibits(access);
+    if (reason !== undefined) return denied(caveat, index, reason);
+    const { text, protocol: expression, count } = caveat;
     if (caveat.expires_ms !== undefined) until_ms = Math.min(until_ms ?? Infinity, caveat.expires_ms);
     if (caveat.messages !== undefined) messages = messages?.intersection(caveat.messages) ?? caveat.messages;
-    if (caveat.protocol !== undefined && protocols.length === PROTOCOL_CAVEATS_MAX)
-      return refuse("unknown_caveat", `a token carries at most ${PROTOCOL_CAVEATS_MAX} protocol caveats`, {
-        token: 0,
-        caveat: { index, text },
-      });
-    if (caveat.protocol !== undefined)
-      protocols.push({ index, text, expression: caveat.protocol, tail, until_ms });
+    if (expression !== undefined) protocols.push({ index, text, expression, tail, until_ms });
+    if (count !== undefined) counts.push({ index, text, count, tail, until_ms });
   }
-  const missing = missingCaveat(names, requirements);
+  const missing = missingCaveat(new Set(read.map(({ caveat }) => caveat.name)), requirements);
   if (missing !== undefined)
     return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
       token: 0,
     });
-  return { protocols, messages };
+  return { protocols, counts, messages };
 }
 
-function ask(caveat: Caveat, access: Access, index: number): Refusal | undefined {
-  const reason = caveat.prohibits(access);
-  if (reason === undefined) return undefined;
-  const code = caveat.name === "expires" ? "token_expired" : "caveat_denied";
-  return refuse(code, `caveat ${index} forbids this call: ${reason}`, {
-    token: 0,
-    caveat: { index, text: caveat.text },
-  });
+interface ReadCaveat extends VerifiedCaveat {
+  readonly caveat: Caveat;
+}
+
+/** Nothing is asked before everything is understood. */
+function readAll(caveats: readonly VerifiedCaveat[]): readonly ReadCaveat[] | Refusal {
+  const read: ReadCaveat[] = [];
+  const seen = new Map<CaveatName, number>();
+  for (const verified of caveats) {
+    const { index, text } = verified;
+    const caveat = parseCaveat(text, index);
+    if (isRefusal(caveat)) return caveat;
+    const { name } = caveat;
+    const count = (seen.get(name) ?? 0) + 1;
+    const most = MOST[name];
+    if (most !== undefined && count > most)
+      return refuse("unknown_caveat", `a token carries at most ${most} ${name} caveats`, {
+        token: 0,
+        caveat: { index, text },
+      });
+    seen.set(name, count);
+    read.push({ ...verified, caveat });
+  }
+  return read;
+}
+
+function denied({ name, text }: Caveat, index: number, reason: string): Refusal {
+  const code = name === "expires" ? "token_expired" : "caveat_denied";
+  return refuse(code, `caveat ${index} forbids this call: ${reason}`, { token: 0, caveat: { index, text } });
 }
 
 function missingCaveat(names: ReadonlySet<CaveatName>, requirements: Requirements): CaveatName | undefined {

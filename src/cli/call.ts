@@ -4,10 +4,9 @@ import { utf8 } from "../bytes.ts";
 import { isRefusal, refuse } from "../errors.ts";
 import { type Json, parseJson } from "../json.ts";
 import { type CallOutcome, send, signCall } from "../sdk/client.ts";
-import { bip340Signer } from "../signature/bip340.ts";
 import { parseIdentifier } from "../token/macaroon.ts";
 import { type Command, type Outcome, printableLines, text, UsageProblem } from "./command.ts";
-import { messageOf, readHolderKey } from "./inputs.ts";
+import { messageOf, readSigner } from "./inputs.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 
 export const DEFAULT_URL = "http://127.0.0.1:8787";
@@ -37,8 +36,8 @@ export const call: Command = {
       return new UsageProblem("type/id, MESSAGE and --key FILE are needed");
     const args = parseJson(utf8(json));
     if (isRefusal(args)) return new UsageProblem(`the arguments are not JSON: ${args.detail}`);
-    const key = await readHolderKey(environment, keyFile);
-    if (key instanceof UsageProblem) return key;
+    const signer = await readSigner(environment, keyFile);
+    if (signer instanceof UsageProblem) return signer;
     const input = await readToken(environment, values);
     if (input instanceof UsageProblem || isRefusal(input)) return input;
     const tenant = parseIdentifier(input.macaroon.identifier)?.tenant;
@@ -48,7 +47,7 @@ export const call: Command = {
     const caller = {
       url: text(values, "url") ?? DEFAULT_URL,
       token: input.text,
-      signer: bip340Signer(key, () => random(32)),
+      signer,
       now_ms: () => environment.now_ms(),
       random,
     };

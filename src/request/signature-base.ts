@@ -8,10 +8,14 @@
 import { type InnerList, isInnerList, parseDictionary, serializeInnerList } from "structured-headers";
 import { type Refusal, refuse } from "../errors.ts";
 import { NONCE_LENGTH_MAX, NONCE_LENGTH_MIN } from "../limits.ts";
-import { PUBLIC_KEY } from "../names.ts";
+import { ED25519_PREFIX, HOLDER } from "../names.ts";
 
 export const TAG = "postern";
-export const BIP340 = "bip340-secp256k1-sha256";
+
+/** The algorithm of RFC 9421 that goes with a key. */
+function algorithmOf(keyid: string): string {
+  return keyid.startsWith(ED25519_PREFIX) ? "ed25519" : "bip340-secp256k1-sha256";
+}
 
 /** Covered by every signature; `idempotency-key` also, where the request has that header. */
 const COMPONENTS = ["@method", "@authority", "@path", "@query", "authorization", "content-digest"] as const;
@@ -34,7 +38,7 @@ export interface SignatureParameters {
   readonly created: number;
   readonly expires: number;
   readonly nonce: string;
-  /** The x-only public key, 64 hex digits. */
+  /** The public key as a holder caveat names it: 64 hex digits, with `ed25519:` before them where it is such a key. */
   readonly keyid: string;
 }
 
@@ -61,7 +65,7 @@ export function composeSignature(
       ["expires", parameters.expires],
       ["nonce", parameters.nonce],
       ["keyid", parameters.keyid],
-      ["alg", BIP340],
+      ["alg", algorithmOf(parameters.keyid)],
       ["tag", TAG],
     ]),
   ];
@@ -127,9 +131,9 @@ function readParameters(parameters: InnerList[1]): SignatureParameters | string 
     return "the signature needs created and expires, in seconds";
   if (typeof nonce !== "string" || !NONCE.test(nonce))
     return `the signature needs a nonce of ${NONCE_LENGTH_MIN} to ${NONCE_LENGTH_MAX} base64 characters`;
-  if (alg !== BIP340) return `the signature's alg must be "${BIP340}"`;
-  if (typeof keyid !== "string" || !PUBLIC_KEY.test(keyid))
-    return "the signature's keyid must be an x-only public key, 64 hex digits";
+  if (typeof keyid !== "string" || !HOLDER.test(keyid))
+    return "the signature's keyid must be a public key, 64 hex digits or ed25519: and 64 hex digits";
+  if (alg !== algorithmOf(keyid)) return `the signature's alg must be "${algorithmOf(keyid)}" for that keyid`;
   if (parameters.size !== 6) return "the signature has parameters that this gate does not know";
   return { created, expires, nonce, keyid };
 }

@@ -31,13 +31,13 @@ export function verify(
   for (const [index, caveat] of macaroon.unsafeCaveats.entries()) {
     const text = fromUtf8(caveat.cid);
     if (caveat.vid !== undefined) return missingDischarge(index, caveat.location);
-    const tail = tails[index + 1];
-    if (text === undefined || tail === undefined)
+    const [tailBefore, tail] = [tails[index], tails[index + 1]];
+    if (text === undefined || tail === undefined || tailBefore === undefined)
       return refuse("unknown_caveat", `caveat ${index} is refused because it is not UTF-8 text`, {
         token: 0,
         caveat: { index, text: "(not UTF-8)" },
       });
-    caveats.push({ index, text, tail });
+    caveats.push({ index, text, tail, tailBefore });
   }
   if (discharges.length > 0)
     return refuse("token_invalid", "the request carries a discharge that no caveat asks for", { token: 1 });

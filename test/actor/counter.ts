@@ -55,6 +55,7 @@ export function callOf(message: string, given: Partial<Call> = {}): Call {
     seed: unique,
     behaviour: BEHAVIOUR,
     monitors: [],
+    counts: [],
     messages: undefined,
     reads: message === "balance",
     idempotency: undefined,

@@ -83,6 +83,7 @@ export function callOf(operation: Operation, attempt: string, now_ms: number, pa
     seed: attempt,
     behaviour: BEHAVIOUR,
     monitors: operation.ordered ? [ordered] : [],
+    counts: [],
     messages: undefined,
     reads: false,
     idempotency: keyed ? { key: id, digest: message } : undefined,
