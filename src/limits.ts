@@ -45,8 +45,6 @@ export const DISCHARGES_MAX = 16;
 export const WHEN_LENGTH_MAX = 512;
 /** Brackets that stand open at once: the parser's time for one that is never closed grows with their square. */
 export const WHEN_DEPTH_MAX = 16;
-/** Parts of a parsed condition, those that its macros become included: each is planned before it runs, in 1 µs. */
-export const WHEN_NODES_MAX = 512;
 /** Steps of one evaluation, each at most about 30 µs and usually 1: `all` over some hundred elements. Together 15 ms. */
 export const WHEN_WORK_MAX = 500;
 

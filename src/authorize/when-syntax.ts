@@ -6,7 +6,6 @@
  * messages of Protocol Buffers, because there are none.
  */
 import type { Expr } from "@bufbuild/cel-spec/cel/expr/syntax_pb.js";
-import { WHEN_NODES_MAX } from "../limits.ts";
 
 export type Variable = "args" | "actor" | "message" | "now" | "client";
 
@@ -94,7 +93,6 @@ export function syntaxProblem(expr: Expr, variables: Set<Variable>): string | un
 class SyntaxCheck {
   problem: string | undefined;
   readonly #variables: Set<Variable>;
-  #nodes = 0;
 
   constructor(variables: Set<Variable>) {
     this.#variables = variables;
@@ -102,7 +100,6 @@ class SyntaxCheck {
 
   /** @param bound variables that the comprehensions around have brought */
   visit(expr: Expr | undefined, bound: ReadonlySet<string>): void {
-    if (++this.#nodes > WHEN_NODES_MAX) this.#fail(`has more than ${WHEN_NODES_MAX} parts`);
     if (expr === undefined || this.problem !== undefined) return;
     const { exprKind } = expr;
     switch (exprKind.case) {

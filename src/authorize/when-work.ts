@@ -88,8 +88,9 @@ class Meter {
       case "comprehensionExpr":
         return this.#comprehension(exprKind.value, scope);
       case undefined:
-        return { steps: Infinity, extent: SCALAR };
+        break;
     }
+    return { steps: Infinity, extent: SCALAR };
   }
 
   #member(extent: Extent, field: string): Extent {
