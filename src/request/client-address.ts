@@ -6,6 +6,7 @@
  * request has both fields they must agree, because a proxy that writes the one lets a caller's other pass.
  */
 import { type Address, formatAddress, isWithin, parseAddress, type Range } from "../ip.ts";
+import { withoutSpaces } from "./headers.ts";
 
 export interface Sources {
   /** The address at the other end of the socket; `undefined` where there is no socket. */
@@ -37,7 +38,7 @@ function callerBehind(
   let caller = peer;
   for (const name of names.toReversed()) {
     if (!isProxy(caller)) break;
-    const next = nodeAddress(name.trim());
+    const next = nodeAddress(withoutSpaces(name));
     // A proxy that does not know, or does not say, whom it was called by.
     if (next === undefined) return undefined;
     caller = next;
@@ -53,7 +54,7 @@ function isSame(a: Address | undefined, b: Address): boolean {
 function forwardedFor(field: string): readonly string[] {
   return unquotedParts(field, ",").map((element) => {
     const named = unquotedParts(element, ";").flatMap(
-      (pair) => /^for=(?:"([^"\\]*)"|([^"]*))$/i.exec(pair.trim())?.slice(1) ?? [],
+      (pair) => /^for=(?:"([^"\\]*)"|([^"]*))$/i.exec(withoutSpaces(pair))?.slice(1) ?? [],
     );
     const names = named.filter((name) => name !== undefined);
     return names.length === 1 ? (names[0] ?? "") : "";

@@ -9,6 +9,7 @@ import { type InnerList, isInnerList, parseDictionary, serializeInnerList } from
 import { type Refusal, refuse } from "../errors.ts";
 import { NONCE_LENGTH_MAX, NONCE_LENGTH_MIN } from "../limits.ts";
 import { ED25519_PREFIX, HOLDER } from "../names.ts";
+import { withoutSpaces } from "./headers.ts";
 
 export const TAG = "postern";
 
@@ -91,7 +92,11 @@ export function readSignature(message: SignedMessage): ReceivedSignature | Refus
   const value = signatures.get(label)?.[0];
   if (!(value instanceof ArrayBuffer) || value.byteLength !== 64)
     return invalid("Signature has no 64 bytes of that label");
-  return { ...parameters, signature: new Uint8Array(value), base: baseOf(message, list) };
+  const signature = new Uint8Array(value);
+  // Parsers of RFC 9651 take more than one text for the same bytes; a changed one is refused all the same.
+  if (!message.field("signature")?.includes(`:${btoa(String.fromCharCode(...signature))}:`))
+    return invalid("Signature is not in canonical base64");
+  return { ...parameters, signature, base: baseOf(message, list) };
 }
 
 function invalid(detail: string): Refusal {
@@ -161,6 +166,6 @@ function valueOf(message: SignedMessage, name: string): string {
     case "@query":
       return message.query;
     default:
-      return message.field(name)?.trim() ?? "";
+      return withoutSpaces(message.field(name) ?? "");
   }
 }

@@ -251,6 +251,8 @@ describe("exactly one signature is Postern's", () => {
     ["as text", `sig="${"A".repeat(64)}"`],
     ["as a flag", "sig"],
     ["as a list", `sig=(${SIGNATURE})`],
+    ["without padding", `sig=${SIGNATURE.replace(/=+:$/, ":")}`],
+    ["with bits behind the last byte", `sig=${SIGNATURE.replace(/.==:$/, "x==:")}`],
   ])("bytes %s: the signature is invalid", (_, signature) => {
     expect(outcome(readSignature(withSignature(INPUT, signature)))).toBe("signature_invalid");
   });
