@@ -35,7 +35,7 @@ interface Opened {
   readonly actor: string;
   readonly owner: Caller;
   /** The owner's token with more caveats. */
-  with(...caveats: readonly string[]): Caller;
+  readonly with: (...caveats: readonly string[]) => Caller;
 }
 
 async function openAccount(at = gate): Promise<Opened> {
