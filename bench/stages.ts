@@ -102,13 +102,14 @@ async function composeCall(log: ShardLog) {
 function entryFor(actor: string, signer: string): Entry {
   const nonce = "0123456789abcdefghijkl";
   return {
-    v: 2,
+    v: 3,
     actor: `${TENANT}/${actor}`,
     message: "deposit",
     args: DEPOSIT,
     at: 1_767_225_600_000,
     seed: "00112233445566778899aabbccddeeff",
     signer,
+    token: [nonce, "ab".repeat(16)],
     behaviour: [PROTOCOL, 1],
     monitors: [],
     reply: { balance: 1001 },

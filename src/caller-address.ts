@@ -4,6 +4,12 @@ import type { Address, Range } from "./ip.ts";
 import { clientAddress } from "./request/client-address.ts";
 import type { Secret } from "./secret.ts";
 
+/** What the server hands over with a request. */
+export interface Connection {
+  /** The address at the other end of the socket; `undefined` where there is none. */
+  readonly peer: string | undefined;
+}
+
 export class CallerAddress {
   readonly #proxies: readonly Range[];
   readonly #vouching: Vouching;

@@ -5,7 +5,8 @@
  * here. A node that has seen change 17 and finds 19 reads the tenants that 18 and 19 name. A writer that dies between
  * its two writes leaves a change that nobody is told of: that is what a node's full pass is for.
  */
-import { fromUtf8, toHex, utf8 } from "./bytes.ts";
+import { toHex } from "./bytes.ts";
+import { decodeDocument, encodeDocument } from "./checked.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { CHANGE_ATTEMPTS_MAX, CHANGES_KEPT_MAX } from "./limits.ts";
 import { TENANT_NAME } from "./names.ts";
@@ -14,8 +15,9 @@ import { settledPut } from "./store/settle.ts";
 
 export const CHANGES_KEY = "changes";
 
+const FORMAT = "postern-changes/1";
+
 export interface Changes {
-  readonly v: 1;
   /** How many there were since the store was made. */
   readonly count: number;
   /** The tenants of the last ones, in order; the last is that of change `count`. */
@@ -26,16 +28,12 @@ export interface Changes {
 
 /** @returns `undefined` where it is not what this version writes. */
 export function parseChanges(body: Uint8Array): Changes | undefined {
-  try {
-    const read = JSON.parse(fromUtf8(body) ?? "") as Partial<Changes> | null;
-    const { v, count, recent, nonce } = read ?? {};
-    if (v !== 1 || !Number.isSafeInteger(count) || typeof nonce !== "string") return undefined;
-    if (!Array.isArray(recent) || recent.length > CHANGES_KEPT_MAX) return undefined;
-    if (!recent.every((name) => typeof name === "string" && TENANT_NAME.test(name))) return undefined;
-    return read as Changes;
-  } catch {
-    return undefined;
-  }
+  const read: Partial<Changes> | undefined = decodeDocument(FORMAT, body);
+  const { count, recent, nonce } = read ?? {};
+  if (!Number.isSafeInteger(count) || typeof nonce !== "string") return undefined;
+  if (!Array.isArray(recent) || recent.length > CHANGES_KEPT_MAX) return undefined;
+  if (!recent.every((name) => typeof name === "string" && TENANT_NAME.test(name))) return undefined;
+  return read as Changes;
 }
 
 /** The tenants that changed since; `undefined` where that cannot be told, because it was too many, or another store. */
@@ -59,13 +57,12 @@ export async function noteChange(
     // Where it is damaged, nodes read nothing any more: a new one, and their full pass, mend that.
     const before = found && parseChanges(found.body);
     const changes: Changes = {
-      v: 1,
       count: (before?.count ?? 0) + 1,
       recent: [...(before?.recent ?? []), tenant].slice(-CHANGES_KEPT_MAX),
       nonce: toHex(random(16)),
     };
     const condition = found === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: found.etag };
-    const put = await settledPut(store, CHANGES_KEY, utf8(JSON.stringify(changes)), condition);
+    const put = await settledPut(store, CHANGES_KEY, encodeDocument(FORMAT, changes), condition);
     if (put.outcome === "won") return undefined;
     if (put.outcome === "unknown") return unnoted(put.reason);
   }

@@ -6,10 +6,12 @@
  */
 import { isRefusal } from "./errors.ts";
 import type { Json, JsonObject } from "./json.ts";
-import { HANDLER_NAME, MESSAGE_NAME, TENANT_NAME, TYPE_NAME } from "./names.ts";
+import { BEHAVIOURS_PER_ACTOR_MAX } from "./limits.ts";
+import { BEHAVIOUR_NAME, HANDLER_NAME, MESSAGE_NAME, TENANT_NAME, TYPE_NAME } from "./names.ts";
 import { PolicyFile, type PolicyProblem } from "./policy-file.ts";
 import { type Automaton, compileProtocol } from "./protocol/automaton.ts";
 import { findViolation, fresh } from "./protocol/inclusion.ts";
+import { findEntrances, findWidening, type NamedBehaviour } from "./protocol/narrower.ts";
 import { compileSchema } from "./protocol/schema.ts";
 
 export interface MessagePolicy {
@@ -31,6 +33,8 @@ export interface ActorPolicy {
   readonly protocol: string;
   /** What the actor as a whole is prepared for. */
   readonly behaviour: string;
+  /** Narrower behaviours, by name, that the actor goes on under once its handler says so. */
+  readonly become?: Readonly<Record<string, string>>;
 }
 
 export interface TenantPolicy {
@@ -74,7 +78,7 @@ function readTenant(reader: PolicyFile, folderName: string): Omit<TenantPolicy, 
 
 function readActor(reader: PolicyFile): ActorPolicy {
   const required = ["actor", "handler", "messages", "protocol", "behaviour"];
-  const root = reader.object([], [...required, "state"], required);
+  const root = reader.object([], [...required, "state", "become"], required);
   const actor = reader.text(root, ["actor"], TYPE_NAME);
   if (`${actor}.yaml` !== reader.name)
     reader.problem(["actor"], `actor must be the file's name without .yaml`);
@@ -86,8 +90,19 @@ function readActor(reader: PolicyFile): ActorPolicy {
   const messages: Record<string, MessagePolicy> = {};
   for (const name of Object.keys(reader.object(["messages"])))
     messages[name] = readMessage(reader, name, stateless);
-  const { protocol, behaviour } = readProtocols(reader, root, messages);
-  return { actor, handler: { wasm }, messages, protocol, behaviour, ...(stateless && { state: "none" }) };
+  const { behaviour: compiled, ...texts } = readProtocols(reader, root, messages);
+  const become = root["become"] === undefined ? undefined : readBecome(reader, messages, compiled.automaton);
+  if (become !== undefined && stateless)
+    reader.problem(["become"], "an actor without state becomes nothing: its messages only read");
+  return {
+    actor,
+    handler: { wasm },
+    messages,
+    protocol: texts.protocol,
+    behaviour: compiled.text,
+    ...(stateless && { state: "none" }),
+    ...(become !== undefined && { become }),
+  };
 }
 
 function readMessage(reader: PolicyFile, name: string, stateless: boolean): MessagePolicy {
@@ -110,16 +125,16 @@ function readMessage(reader: PolicyFile, name: string, stateless: boolean): Mess
 
 interface Protocols {
   readonly protocol: string;
-  readonly behaviour: string;
+  readonly behaviour: ReadProtocol;
 }
 
 /** What mint gives by default must be something that the actor is prepared for, from its beginning. */
 function readProtocols(reader: PolicyFile, root: JsonObject, messages: object): Protocols {
-  const protocol = readProtocol(reader, root, "protocol", messages);
-  const behaviour = readProtocol(reader, root, "behaviour", messages);
+  const protocol = readProtocol(reader, root, ["protocol"], messages);
+  const behaviour = readProtocol(reader, root, ["behaviour"], messages);
   if (protocol.automaton !== undefined && behaviour.automaton !== undefined)
     checkWithin(reader, protocol.automaton, behaviour.automaton);
-  return { protocol: protocol.text, behaviour: behaviour.text };
+  return { protocol: protocol.text, behaviour };
 }
 
 function checkWithin(reader: PolicyFile, protocol: Automaton, behaviour: Automaton): void {
@@ -139,18 +154,69 @@ interface ReadProtocol {
   readonly automaton?: Automaton;
 }
 
-function readProtocol(reader: PolicyFile, root: JsonObject, key: string, messages: object): ReadProtocol {
-  const text = reader.text(root, [key]);
-  if (typeof root[key] !== "string") return { text }; // Missing or no text: that was told.
+function readProtocol(
+  reader: PolicyFile,
+  parent: JsonObject,
+  path: readonly string[],
+  messages: object,
+): ReadProtocol {
+  const key = path.at(-1) ?? "";
+  const text = reader.text(parent, path);
+  if (typeof parent[key] !== "string") return { text }; // Missing or no text: that was told.
   const automaton = compileProtocol(text);
   if (isRefusal(automaton)) {
-    reader.problem([key], automaton.detail, automaton.facts);
+    reader.problem(path, automaton.detail, automaton.facts);
     return { text };
   }
   const unknown = automaton.alphabet.find((name) => !Object.hasOwn(messages, name));
   if (unknown === undefined) return { text, automaton };
-  reader.problem([key], `${key} names ${unknown}, which is no message of this actor`);
+  reader.problem(path, `${key} names ${unknown}, which is no message of this actor`);
   return { text };
+}
+
+/**
+ * What the actor may become: at some point, and by some way there, each of them must be narrower than what is left of
+ * the behaviour before it. Whether it is where a handler names it is for the gate to see.
+ */
+function readBecome(
+  reader: PolicyFile,
+  messages: object,
+  behaviour: Automaton | undefined,
+): Readonly<Record<string, string>> {
+  const mapping = reader.object(["become"]);
+  const texts: Record<string, string> = {};
+  const named: NamedBehaviour[] = [];
+  for (const name of Object.keys(mapping)) {
+    if (!BEHAVIOUR_NAME.test(name) || name === "behaviour")
+      reader.problem(["become", name], `${JSON.stringify(name)} is not a name for a behaviour`);
+    const { text, automaton } = readProtocol(reader, mapping, ["become", name], messages);
+    texts[name] = text;
+    if (automaton !== undefined) named.push({ name, automaton });
+  }
+  if (Object.keys(texts).length > BEHAVIOURS_PER_ACTOR_MAX)
+    reader.problem(["become"], `an actor may become at most ${BEHAVIOURS_PER_ACTOR_MAX} others`);
+  else if (behaviour !== undefined)
+    checkEntrances(reader, { name: "behaviour", automaton: behaviour }, named);
+  return texts;
+}
+
+function checkEntrances(reader: PolicyFile, first: NamedBehaviour, named: readonly NamedBehaviour[]): void {
+  const entrances = findEntrances(first, named);
+  if (isRefusal(entrances)) return reader.problem(["become"], entrances.detail);
+  for (const { name, automaton } of named) {
+    if (entrances.has(name)) continue;
+    const found = findWidening(automaton, fresh(first.automaton));
+    if (found === undefined || isRefusal(found)) continue;
+    const word = found.word.map(({ message }) => message);
+    const before = word.slice(0, -1).join(", ") || "nothing";
+    const instead = found.enabled.join(", ") || "nothing";
+    reader.problem(
+      ["become", name],
+      `the actor can never become ${name}, which is narrower than behaviour at no point: at its start, after ${before} ` +
+        `it admits ${word.at(-1)}, where behaviour admits ${instead}`,
+      { word },
+    );
+  }
 }
 
 function deepFreeze<T>(value: T): T {

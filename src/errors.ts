@@ -63,11 +63,17 @@ export interface RefusalFacts {
   readonly caveat?: { readonly index: number; readonly text: string };
   /** The messages that would be admitted now. */
   readonly enabled?: readonly string[];
+  /** Beside `out_of_order`: what the actor has become, where that is what refused. */
+  readonly behaviour?: string;
+  /** Beside `out_of_order`: whether another token than this one moved last what refused. Absent: nobody has yet. */
+  readonly moved_by_sibling?: boolean;
   readonly retry_after_ms?: number;
   /** RFC 6901 JSON pointer to the value that broke the schema. */
   readonly path?: string;
   /** Beside `not_leader`, between nodes only: who leads. */
   readonly leader?: { readonly session: string; readonly url: string; readonly epoch: number };
+  /** Beside `store_unavailable`: what is missing in the store or damaged, an object's key or a record's. */
+  readonly damaged?: string;
   /** Where an expression cannot be read: the expression on one line, and the column in it, counted from 1. */
   readonly position?: { readonly text: string; readonly column: number };
   /** A shortest sequence of messages that shows what is violated; the last one is the violation. */

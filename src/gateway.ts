@@ -7,11 +7,13 @@
  * randomness and the store come in as arguments, so the same gate runs on Node and at the edge.
  */
 import { Hono } from "hono";
-import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
+import type { Answer, Call } from "./actor/shard.ts";
+import { answerHere, isForAnyNode } from "./anywhere.ts";
 import { authorize, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
 import { toHex } from "./bytes.ts";
-import type { CallerAddress } from "./caller-address.ts";
+import type { CallerAddress, Connection } from "./caller-address.ts";
+import { claimsOf } from "./claims.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
 import { type Envelope, type EnvelopeOptions, nonceKey, openEnvelope, replayed } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
@@ -19,7 +21,6 @@ import type { Address } from "./ip.ts";
 import { type Json, parseJson } from "./json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
-import { monitorId } from "./protocol/monitor.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
 import { readBody } from "./request/body.ts";
@@ -40,8 +41,11 @@ export interface GatewayOptions extends EnvelopeOptions {
     incoming: Incoming,
     deadline_ms: number,
   ) => Promise<Answer | Response | Refusal>;
-  /** Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease. */
-  readonly meetPeers: (host: string) => Promise<void>;
+  /**
+   * Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease.
+   * Refusal: `not_leader`, where no node of that host is known; such a node may be taken for dead and not know it.
+   */
+  readonly meetPeer: (host: string) => Promise<Refusal | undefined>;
   readonly protocols: ProtocolCache;
   readonly signatures: HolderSignatures;
   readonly replays: ReplayWindow;
@@ -53,12 +57,6 @@ export interface GatewayOptions extends EnvelopeOptions {
   /** Monotonic. */
   readonly monotonic_ms: () => number;
   readonly random: (length: number) => Uint8Array;
-}
-
-/** What the server hands over with a request. */
-export interface Connection {
-  /** The address at the other end of the socket. */
-  readonly peer: string | undefined;
 }
 
 export function createGateway(gate: GatewayOptions): Hono<{ Bindings: Connection }> {
@@ -102,7 +100,10 @@ async function pass(
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
-  if (passedOn.hops > 0) await gate.meetPeers(URL.parse(request.url)?.host ?? "");
+  if (passedOn.hops > 0) {
+    const stranger = await gate.meetPeer(URL.parse(request.url)?.host ?? "");
+    if (stranger !== undefined) return stranger;
+  }
   const envelope = openEnvelope(gate, request);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
@@ -152,8 +153,14 @@ async function passBody(
   const call = composeCall(gate, envelope, grant, message, args.value, digest, now_ms);
   if (isRefusal(call)) return call;
 
+  const nonce = new Nonce(gate, envelope);
+  const admit = (): Refusal | undefined => nonce.take();
+  if (isForAnyNode(call, message.actor.stateless, gate.protocols)) return answerHere(call, admit);
   const more = gate.callerAddress.passOn(request, address);
-  return gate.call(call, { request, body, hops, more, admit: admitOnce(gate, envelope) }, deadline_ms);
+  const outcome = await gate.call(call, { request, body, hops, more, admit }, deadline_ms);
+  // It had no effect. The node that has passed it on may send it here again.
+  if (isRefusal(outcome) && outcome.code === "not_leader") nonce.giveBack();
+  return outcome;
 }
 
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
@@ -177,20 +184,36 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroo
 }
 
 /**
- * Takes the request's nonce, where its call is done: every copy of a request reaches the leader of its actor's shard.
- * A request whose shard moves meanwhile may be tried here again; it is still the same one.
+ * The request's nonce. It is taken where the call is done: every copy of a request reaches the leader of its actor's
+ * shard. A request whose shard moves meanwhile may be tried here again; it is still the same one.
  */
-function admitOnce(gate: GatewayOptions, { signature }: Envelope): () => Refusal | undefined {
-  let admitted = false;
-  return () => {
-    if (admitted) return undefined;
-    const now_s = gate.now_ms() / 1000;
-    const taken = gate.replays.remember(nonceKey(signature), rememberUntil(signature), now_s);
+class Nonce {
+  readonly #gate: Pick<GatewayOptions, "replays" | "now_ms">;
+  readonly #key: string;
+  readonly #until_s: number;
+  #taken = false;
+
+  constructor(gate: Pick<GatewayOptions, "replays" | "now_ms">, { signature }: Envelope) {
+    this.#gate = gate;
+    this.#key = nonceKey(signature);
+    this.#until_s = rememberUntil(signature);
+  }
+
+  /** Refusals: `replayed`, `overloaded`. */
+  take(): Refusal | undefined {
+    if (this.#taken) return undefined;
+    const { replays, now_ms } = this.#gate;
+    const taken = replays.remember(this.#key, this.#until_s, now_ms() / 1000);
     if (taken === "replayed") return replayed();
     if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
-    admitted = true;
+    this.#taken = true;
     return undefined;
-  };
+  }
+
+  giveBack(): void {
+    if (this.#taken) this.#gate.replays.release(this.#key, this.#until_s);
+    this.#taken = false;
+  }
 }
 
 function authorizeCall(
@@ -233,8 +256,8 @@ function composeCall(
   const violation = message.checkArgs(args);
   if (violation !== undefined)
     return refuse("schema_violation", `the arguments ${at(violation)}`, { path: violation.path });
-  const monitors = claimedMonitors(gate, grant);
-  if (isRefusal(monitors)) return monitors;
+  const claims = claimsOf(grant, gate.protocols);
+  if (isRefusal(claims)) return claims;
   return {
     tenant: target.tenant,
     actor: `${target.type}/${target.id}`,
@@ -244,14 +267,8 @@ function composeCall(
     now_ms,
     seed: toHex(gate.random(16)),
     behaviour: actor.behaviour,
-    monitors,
-    counts: grant.counts.map(({ index, text, count, tail, until_ms }) => ({
-      id: monitorId(tail),
-      count,
-      caveat: { index, text },
-      until_ms,
-    })),
-    messages: grant.messages,
+    become: actor.become,
+    ...claims,
     reads: message.reads,
     idempotency:
       idempotencyKey === undefined
@@ -273,18 +290,3 @@ function composeCall(
 
 const at = ({ path, reason }: { path: string; reason: string }): string =>
   `${path === "" ? "" : `at ${path} `}${reason}`;
-
-function claimedMonitors(gate: GatewayOptions, grant: Grant): readonly CaveatMonitor[] | Refusal {
-  const monitors: CaveatMonitor[] = [];
-  for (const { index, text, expression, tail, until_ms } of grant.protocols) {
-    const automaton = gate.protocols.get(expression);
-    const caveat = { index, text };
-    if (isRefusal(automaton))
-      return refuse("unknown_caveat", `caveat ${index} is refused: ${automaton.detail}`, {
-        token: 0,
-        caveat,
-      });
-    monitors.push({ id: monitorId(tail), automaton, caveat, until_ms });
-  }
-  return monitors;
-}

@@ -116,6 +116,10 @@ export const PROTOCOL_WORK_MAX = 40_000;
 /** Transitions followed while protocols are compared, counted with their parts: about a second and 200 MB. It is done
  * offline and at `apply`, never at the gate. Two of 512 states and 4 messages take 6 million, usual ones a hundred. */
 export const PROTOCOL_INCLUSION_WORK_MAX = 8_000_000;
+/** The same for one question of a gate, may this actor become that: 5 ms. Two of 512 states take 12,000. */
+export const PROTOCOL_BECOME_WORK_MAX = 40_000;
+/** Behaviours that one actor may become: each may be asked about in each state of each other one, at `apply`. */
+export const BEHAVIOURS_PER_ACTOR_MAX = 16;
 /** Parts of one split: each is a token, and each multiplies the states that are compared. */
 export const PROTOCOL_PARTS_MAX = 8;
 /** States of a drawing: with more, lines are no longer followed by eye, and the layout takes quadratic time. */
@@ -140,10 +144,13 @@ export const SCHEMA_WORK_MAX = 1_000_000;
 
 /** State of one actor, as JSON text: it is written to the log at each change. */
 export const STATE_BYTES_MAX = 1024 * 1024;
-/** Monitors that left their start, for one actor: anyone may attenuate a new one into being. */
-export const MONITORS_PER_ACTOR_MAX = 4096;
-/** Counts of `uses` and `rate` caveats, for one actor: anyone may attenuate a new one into being, as with monitors. */
-export const COUNTS_PER_ACTOR_MAX = 4096;
+/** Monitors of one actor that left their start, of one root token: a backend narrows its own for a thousand users. */
+export const MONITORS_PER_ROOT_MAX = 1024;
+/** The same for all roots together: 6 MB of the actor's record, which is less than a part of a checkpoint. */
+export const MONITORS_PER_ACTOR_MAX = 65_536;
+/** Counts of `uses` and `rate` caveats, with the same shares; one is up to 700 bytes of the actor's record. */
+export const COUNTS_PER_ROOT_MAX = 1024;
+export const COUNTS_PER_ACTOR_MAX = 8192;
 /** Slots of a rate's period: more of them make it more exact, and every call's entry longer. */
 export const RATE_SLOTS = 16;
 /** How long the reply to an idempotency key is kept: clients retry for seconds, operators for minutes. */

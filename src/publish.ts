@@ -5,8 +5,9 @@
  * last and whole, so a node that reads it finds everything that it names; then nodes are told.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
-import { fromUtf8, toHex, utf8 } from "./bytes.ts";
+import { toHex } from "./bytes.ts";
 import { noteChange } from "./changes.ts";
+import { decodeDocument, encodeDocument } from "./checked.ts";
 import type { TenantPolicy } from "./config.ts";
 import { admit } from "./dispatch/admission.ts";
 import { FUEL_PASS_VERSION } from "./dispatch/fuel.ts";
@@ -16,21 +17,34 @@ import type { Store } from "./store/contract.ts";
 import { settledPut } from "./store/settle.ts";
 import { createKeyring, keyringKey, openKeyring, sealKeyring } from "./token/keyring.ts";
 
+const FORMAT = "postern-policy/1";
+
 /** What the store holds at `policy/{tenant}`. */
 export interface PublishedTenant {
-  readonly v: 1;
   readonly policy: TenantPolicy;
-  /** SHA-256 of the original module, hex, by handler name. */
-  readonly handlers: Readonly<Record<string, string>>;
+  /** By handler name. */
+  readonly handlers: Readonly<Record<string, PublishedHandler>>;
   /** Version of the fuel pass that instrumented them. */
   readonly pass: number;
   /** Makes the bytes unique for `settledPut`. */
   readonly nonce: string;
 }
 
+/** A module as it came and as it is run, each by its SHA-256, hex. */
+export interface PublishedHandler {
+  readonly original: string;
+  readonly instrumented: string;
+}
+
 export const policyKey = (tenant: string): string => `policy/${tenant}`;
-export const originalKey = (hash: string): string => `handler/${hash}/original.wasm`;
-export const instrumentedKey = (hash: string, pass: number): string => `handler/${hash}/pass-${pass}.wasm`;
+/** @param hash SHA-256 of the module, hex: whoever reads it checks it */
+export const moduleKey = (hash: string): string => `handler/${hash}.wasm`;
+export const hashOf = (module: Uint8Array): string => toHex(sha256(module));
+
+/** @returns `undefined` where it is damaged or of another version. */
+export function parsePublished(body: Uint8Array): PublishedTenant | undefined {
+  return decodeDocument(FORMAT, body) as PublishedTenant | undefined;
+}
 
 export interface HandlerProblem {
   readonly handler: string;
@@ -69,17 +83,13 @@ export async function publish(
 ): Promise<boolean | Refusal> {
   const ring = await ensureKeyring(store, policy.tenant, master, random);
   if (isRefusal(ring)) return ring;
-  const handlers: Record<string, string> = {};
+  const handlers: Record<string, PublishedHandler> = {};
   for (const [name, { original, instrumented }] of modules) {
-    const hash = toHex(sha256(original));
-    handlers[name] = hash;
-    const kept =
-      (await putOnce(store, originalKey(hash), original)) ??
-      (await putOnce(store, instrumentedKey(hash, FUEL_PASS_VERSION), instrumented));
-    if (kept !== undefined) return kept;
+    handlers[name] = { original: hashOf(original), instrumented: hashOf(instrumented) };
+    const failed = (await putModule(store, original)) ?? (await putModule(store, instrumented));
+    if (failed !== undefined) return failed;
   }
   const replaced = await replaceDocument(store, {
-    v: 1,
     policy,
     handlers,
     pass: FUEL_PASS_VERSION,
@@ -93,22 +103,29 @@ async function replaceDocument(store: Store, document: PublishedTenant): Promise
   const key = policyKey(document.policy.tenant);
   const found = await store.get(key);
   if (isRefusal(found)) return found;
-  if (found !== undefined) {
-    const before = JSON.parse(fromUtf8(found.body) ?? "") as PublishedTenant;
-    if (JSON.stringify({ ...before, nonce: "" }) === JSON.stringify({ ...document, nonce: "" })) return false;
-  }
+  // Where it is damaged, publishing mends it.
+  const before = found && parsePublished(found.body);
+  if (JSON.stringify({ ...before, nonce: "" }) === JSON.stringify({ ...document, nonce: "" })) return false;
   const condition = found === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: found.etag };
-  const put = await settledPut(store, key, utf8(JSON.stringify(document)), condition);
+  const put = await settledPut(store, key, encodeDocument(FORMAT, document), condition);
   if (put.outcome === "won") return true;
   const why = put.outcome === "lost" ? "somebody else published this tenant at the same moment" : put.reason;
   return refuse("store_unavailable", `the policy was not published: ${why}`);
 }
 
-/** The key names the bytes, or something about them: who wrote it first does not matter. */
-async function putOnce(store: Store, key: string, body: Uint8Array): Promise<Refusal | undefined> {
-  const put = await settledPut(store, key, body, { ifNoneMatch: "*" });
-  if (put.outcome !== "unknown") return undefined;
-  return refuse("store_unavailable", `${key} was not written: ${put.reason}`);
+/** The key names the bytes: who wrote them first does not matter, and other bytes are damage. */
+async function putModule(store: Store, module: Uint8Array): Promise<Refusal | undefined> {
+  const hash = hashOf(module);
+  const found = await store.get(moduleKey(hash));
+  if (isRefusal(found)) return found;
+  if (found !== undefined && hashOf(found.body) === hash) return undefined;
+  const condition = found === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: found.etag };
+  const put = await settledPut(store, moduleKey(hash), module, condition);
+  return put.outcome === "unknown" ? unwritten(moduleKey(hash), put.reason) : undefined;
+}
+
+function unwritten(key: string, why: string): Refusal {
+  return refuse("store_unavailable", `${key} was not written: ${why}`);
 }
 
 async function ensureKeyring(
@@ -121,7 +138,8 @@ async function ensureKeyring(
   if (isRefusal(found)) return found;
   if (found === undefined) {
     const sealed = sealKeyring(createKeyring(random), tenant, master, random);
-    return putOnce(store, keyringKey(tenant), sealed);
+    const put = await settledPut(store, keyringKey(tenant), sealed, { ifNoneMatch: "*" });
+    return put.outcome === "unknown" ? unwritten(keyringKey(tenant), put.reason) : undefined;
   }
   return openKeyring(found.body, tenant, master) === undefined ? wrongMasterKey(tenant) : undefined;
 }

@@ -11,7 +11,7 @@ import { toHex } from "./bytes.ts";
 import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
-import { draining } from "./cluster/refusals.ts";
+import { draining, unknownNode } from "./cluster/refusals.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
@@ -182,8 +182,10 @@ class GatewayNode implements Server {
       replays,
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,
-      meetPeers: async (host) => {
-        if (!answersTo(host)) await shards.meetPeers();
+      meetPeer: async (host) => {
+        if (answersTo(host)) return undefined;
+        await shards.meetPeers();
+        return answersTo(host) ? undefined : unknownNode();
       },
       unready: () => (this.#draining ? draining() : (this.#lost ?? this.#tenants.stale())),
       closed: () => (this.#closed ? draining() : this.#lost),

@@ -55,6 +55,11 @@ async function readRecord(store: Store, shard: number): Promise<OwnRecord | Refu
   return isRefusal(owned) ? "damaged" : owned;
 }
 
+interface Part {
+  readonly records: readonly string[];
+  readonly bytes: number;
+}
+
 class ShardCheck {
   readonly #store: Store;
   readonly #shard: number;
@@ -65,10 +70,10 @@ class ShardCheck {
   /** Parts that the manifest names: the page, or common lines. */
   readonly #named = new Map<string, number | "common">();
   #manifest: Manifest = EMPTY;
-  /** The epoch that wrote the checkpoint. */
-  #epoch = 0;
+  /** The epoch that wrote the checkpoint; `undefined` where it cannot be read. */
+  #epoch: number | undefined;
   /** The records of each named part, in their order, and its size. */
-  readonly #parts = new Map<string, { readonly records: readonly string[]; readonly bytes: number }>();
+  readonly #parts = new Map<string, Part | "damaged">();
 
   constructor(store: Store, shard: number, record: OwnRecord) {
     this.#store = store;
@@ -84,7 +89,7 @@ class ShardCheck {
     if (isRefusal(logs)) return logs;
     const parts = await this.#store.list(checkpointsPrefix(this.#shard));
     if (isRefusal(parts)) return parts;
-    const keys = [...logs, ...parts].toSorted();
+    const keys = [ownKey(this.#shard), ...[...logs, ...parts].toSorted()];
     const refused = await forEachObject(this.#store, keys, progress, (key, body) => this.#object(key, body));
     if (refused !== undefined) return refused;
 
@@ -131,6 +136,8 @@ class ShardCheck {
   }
 
   #object(key: string, body: Uint8Array): void {
+    // Read before all others: it says what must be there.
+    if (key === ownKey(this.#shard)) return;
     if (key.startsWith(logPrefix(this.#shard))) {
       this.#slot(key, decodeSlot(body));
       return;
@@ -140,8 +147,11 @@ class ShardCheck {
     else if (decoded.header.kind !== "part") this.#report(key, "it is no part of a checkpoint");
     const page = this.#named.get(key);
     if (page === undefined) return;
-    const lines = typeof decoded === "string" || page === "common" ? [] : decoded.lines;
-    this.#parts.set(key, { records: this.#recordsOf(key, lines), bytes: body.length });
+    if (typeof decoded === "string") this.#parts.set(key, "damaged");
+    else {
+      const records = page === "common" ? [] : this.#recordsOf(key, decoded.lines);
+      this.#parts.set(key, { records, bytes: body.length });
+    }
   }
 
   #slot(key: string, decoded: LogObject<SlotHeader> | string): void {
@@ -185,26 +195,40 @@ class ShardCheck {
     }
   }
 
-  /** From the checkpoint to the end, as recovery goes. */
+  /**
+   * From the checkpoint to the end, as recovery goes. A slot that is missing or damaged may have been a seal: then it is
+   * not known how many slots behind it are void, nor whose reign follows.
+   */
   #sequence({ checkpoint }: Ownership): void {
     const last = Math.max(0, ...this.#slots.keys(), ...this.#damaged);
-    let reign = this.#epoch;
-    for (let seq = (checkpoint?.seq ?? 0) + 1; seq <= last; ) {
+    let reign = checkpoint === null ? 0 : this.#epoch;
+    let uncertainTo = 0;
+    for (let seq = (checkpoint?.seq ?? 0) + 1; seq <= last; seq++) {
       const header = this.#slots.get(seq);
-      const key = logKey(this.#shard, seq);
-      if (header === undefined && !this.#damaged.has(seq)) {
+      const isUncertain = seq < uncertainTo;
+      if (header === undefined) {
+        if (isUncertain && !this.#damaged.has(seq)) continue;
         // Behind the end only what the last writer had in flight may stand.
-        if (!this.#isLost(seq)) return;
-        this.#report(key, "it is missing");
+        if (!this.#damaged.has(seq) && !this.#isLost(seq)) return;
+        if (!this.#damaged.has(seq)) this.#report(logKey(this.#shard, seq), "it is missing");
+        reign = undefined;
+        uncertainTo = seq + COMMIT_WINDOW_MAX;
+      } else if (header.kind === "seal") {
+        reign = header.epoch;
+        // What is between is void, whatever stands there.
+        seq = Math.max(seq, header.resume - 1);
+      } else if (!isUncertain) {
+        this.#entriesAt(seq, header.epoch, reign);
+        reign = Math.max(reign ?? 0, header.epoch);
       }
-      if (header?.kind === "entries" && header.epoch > reign)
-        this.#report(key, "no seal of its epoch stands before it");
-      if (header?.kind === "entries" && header.epoch < reign)
-        this.#report(key, "its epoch was over when it was written");
-      if (header?.kind === "seal") reign = header.epoch;
-      // What is between is void, whatever stands there.
-      seq = header?.kind === "seal" ? Math.max(seq + 1, header.resume) : seq + 1;
     }
+  }
+
+  /** Told once: what follows in the same epoch is no news. */
+  #entriesAt(seq: number, epoch: number, reign = epoch): void {
+    const key = logKey(this.#shard, seq);
+    if (epoch > reign) this.#report(key, "no seal of its epoch stands before it");
+    if (epoch < reign) this.#report(key, "its epoch was over when it was written");
   }
 
   /** Whether a later slot shows that this one was written once. */
@@ -227,15 +251,14 @@ class ShardCheck {
       const parts = Array.from({ length: page.parts }, (_, part) =>
         this.#parts.get(partKey(this.#shard, page.id, number, part)),
       );
+      const whole = parts.filter((part) => part !== undefined && part !== "damaged");
+      // What is not there has been told.
+      if (whole.length < parts.length) continue;
       const key = partKey(this.#shard, page.id, number, 0);
-      const bytes = parts.reduce((sum, part) => sum + (part?.bytes ?? 0), 0);
-      if (!parts.includes(undefined) && bytes !== page.bytes)
-        this.#report(key, "the page's size is not that of the manifest");
-      this.#records(
-        key,
-        number,
-        parts.flatMap((part) => part?.records ?? []),
-      );
+      const bytes = whole.reduce((sum, part) => sum + part.bytes, 0);
+      if (bytes !== page.bytes) this.#report(key, "the page's size is not that of the manifest");
+      const records = whole.flatMap((part) => part.records);
+      this.#records(key, number, records);
     }
   }
 

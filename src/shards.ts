@@ -22,6 +22,7 @@ import {
 } from "./limits.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { stepAll } from "./protocol/monitor.ts";
+import { findWidening } from "./protocol/narrower.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 
 export interface ShardsOptions
@@ -162,14 +163,16 @@ export class Shards {
         this.#sayOnce("actor_unreadable", shard, lines);
       return lines;
     };
-    const runtime = new Shard(actors, log, { compile, step: stepAll }, read);
+    const engine = { compile, step: stepAll, widening: findWidening };
+    const runtime = new Shard(actors, log, engine, read);
     this.#open.set(shard, { shard: runtime, actors });
     this.#said.delete(shard);
     event("shard_opened", shard, `epoch ${log.epoch}`);
   }
 
   #closed(shard: number, why: Refusal): void {
-    if (this.#open.delete(shard)) this.#options.event("shard_closed", shard, why.detail);
+    const wasOpen = this.#open.delete(shard);
+    if (wasOpen && why.facts.damaged === undefined) this.#options.event("shard_closed", shard, why.detail);
     else this.#sayOnce("shard_stopped", shard, why);
   }
 

@@ -4,12 +4,18 @@
  * A tenant is replaced whole, or the last good one is kept. Everything that a request names is looked up in maps,
  * so that a message called `constructor` is only a message.
  */
-import { fromUtf8 } from "./bytes.ts";
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
 import { runTurn, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
-import { instrumentedKey, type PublishedTenant, policyKey, wrongMasterKey } from "./publish.ts";
+import {
+  hashOf,
+  moduleKey,
+  type PublishedTenant,
+  parsePublished,
+  policyKey,
+  wrongMasterKey,
+} from "./publish.ts";
 import type { Secret } from "./secret.ts";
 import type { Store, StoredObject } from "./store/contract.ts";
 import { type Keyring, keyringKey, openKeyring } from "./token/keyring.ts";
@@ -24,8 +30,12 @@ export interface MessageType {
 
 export interface ActorType {
   readonly messages: ReadonlyMap<string, MessageType>;
+  /** It has no state, and may return none. */
+  readonly stateless: boolean;
   readonly protocol: string;
   readonly behaviour: string;
+  /** What the actor may become, by name. */
+  readonly become: ReadonlyMap<string, string>;
   readonly run: (turn: Turn) => TurnResult | Refusal;
 }
 
@@ -105,8 +115,11 @@ export class TenantDirectory {
 
   /** What is damaged in the store stops its own tenant only. */
   async #parse(name: string, body: Uint8Array, keyring: Keyring): Promise<Tenant | Refusal> {
+    const document = parsePublished(body);
+    if (document === undefined)
+      return refuse("store_unavailable", `the object ${policyKey(name)} is damaged or of another version`);
     try {
-      return await this.#compile(name, JSON.parse(fromUtf8(body) ?? "") as PublishedTenant, keyring);
+      return await this.#compile(name, document, keyring);
     } catch (error) {
       const why = error instanceof Error ? error.message : "unknown error";
       return refuse("store_unavailable", `the published tenant ${name} cannot be used: ${why}`);
@@ -116,7 +129,7 @@ export class TenantDirectory {
   async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
-      const module = await this.#module(document.handlers[policy.handler.wasm] ?? "", document.pass);
+      const module = await this.#module(document.handlers[policy.handler.wasm]?.instrumented ?? "");
       if (isRefusal(module)) return module;
       actors.set(type, compileActor(policy, module));
     }
@@ -124,16 +137,18 @@ export class TenantDirectory {
     return { name, holder: document.policy.holder, actors, keyring, revoked };
   }
 
-  async #module(hash: string, pass: number): Promise<WebAssembly.Module | Refusal> {
-    const key = instrumentedKey(hash, pass);
-    const known = this.#modules.get(key);
+  async #module(hash: string): Promise<WebAssembly.Module | Refusal> {
+    const known = this.#modules.get(hash);
     if (known !== undefined) return known;
+    const key = moduleKey(hash);
     const found = await this.#store.get(key);
     if (isRefusal(found)) return found;
     if (found === undefined)
       return refuse("store_unavailable", `the handler ${key} is missing from the store`);
+    // It was admitted and instrumented, or it is not run.
+    if (hashOf(found.body) !== hash) return refuse("store_unavailable", `the handler ${key} is damaged`);
     const module = await WebAssembly.compile(found.body as Uint8Array<ArrayBuffer>);
-    this.#modules.set(key, module);
+    this.#modules.set(hash, module);
     return module;
   }
 }
@@ -154,7 +169,9 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
   const { protocol, behaviour } = policy;
-  return { messages, protocol, behaviour, run: (turn) => runTurn(module, turn) };
+  const stateless = policy.state === "none";
+  const become = new Map(Object.entries(policy.become ?? {}));
+  return { messages, stateless, protocol, behaviour, become, run: (turn) => runTurn(module, turn) };
 }
 
 function compileMessage({ args, result, reads }: MessagePolicy): MessageType {

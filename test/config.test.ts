@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parsePolicies, type TenantPolicy } from "../src/config.ts";
 import type { Json } from "../src/json.ts";
+import { BEHAVIOURS_PER_ACTOR_MAX } from "../src/limits.ts";
 import type { PolicyProblem } from "../src/policy-file.ts";
 import { compileSchema } from "../src/protocol/schema.ts";
 
@@ -49,9 +50,9 @@ describe("the demo's policies", () => {
   );
   const policy = accepted(parsePolicies("policies/demo", files));
 
-  test("are a bank account, whose tokens must be bound", () => {
+  test("are a bank account and a release, whose tokens must be bound", () => {
     expect(policy).toMatchObject({ tenant: "demo", holder: "required" });
-    expect(Object.keys(policy.actors)).toEqual(["account"]);
+    expect(Object.keys(policy.actors)).toEqual(["account", "release"]);
     expect(Object.keys(policy.actors["account"]?.messages ?? {})).toEqual([
       "open",
       "deposit",
@@ -282,6 +283,92 @@ describe("what mint gives is within what the actor is prepared for", () => {
     const text = till(protocol, behaviour);
     expect(problem(text)).toBe(expected);
     expect(parse(text)).toMatchObject([{ word }]);
+  });
+});
+
+describe("what an actor may become", () => {
+  const becoming = (become: string, behaviour = "open ; pay*"): string =>
+    TILL.replace("behaviour: open ; pay*", `behaviour: ${behaviour}\nbecome:${become}`);
+
+  test.each([
+    ["narrower from the start", { none: "end" }],
+    ["narrower after some messages", { idle: "end", few: "pay{0,3}", more: "pay* " }],
+    ["narrower than what it can become", { few: "pay{0,3}", fewer: "pay{0,2}" }],
+  ])("is %s", (_, become) => {
+    const lines = Object.entries(become).map(([name, text]) => `\n  ${name}: ${text}`);
+    expect(accepted(parse(becoming(lines.join("")))).actors["till"]?.become).toEqual(
+      Object.fromEntries(Object.entries(become).map(([name, text]) => [name, text.trim()])),
+    );
+  });
+
+  test("is nothing unless the policy says so", () => {
+    expect(accepted(parse(TILL)).actors["till"]).not.toHaveProperty("become");
+    expect(accepted(parse(becoming(" {}"))).actors["till"]?.become).toEqual({});
+  });
+
+  test("must be narrower at some point: a shortest word says why not", () => {
+    const text = becoming("\n  idle: end\n  again: open ; pay ; open");
+    expect(problem(text)).toBe(
+      "10:10: the actor can never become again, which is narrower than behaviour at no point: at its start, " +
+        "after open, pay it admits open, where behaviour admits pay",
+    );
+    expect(parse(text)).toMatchObject([{ word: ["open", "pay", "open"] }]);
+  });
+
+  test("must be reachable: from each other alone is not enough", () => {
+    const both = problemsOf(parse(becoming("\n  one: (open | pay)*\n  two: (pay | open)*")));
+    expect(both).toEqual([
+      expect.stringContaining("the actor can never become one") as unknown,
+      expect.stringContaining("the actor can never become two") as unknown,
+    ]);
+  });
+
+  test.each([
+    [
+      "a message that is none",
+      "\n  idle: pay | refund",
+      "9:9: idle names refund, which is no message of this actor",
+    ],
+    ["an expression that cannot be read", "\n  idle: pay ;", /^9:14: protocol, column/],
+    ["no text", "\n  idle: 5", "9:9: idle must be text"],
+    ["no name", "\n  Idle: pay", '9:9: "Idle" is not a name for a behaviour'],
+    ["the name of the first one", "\n  behaviour: pay", '9:14: "behaviour" is not a name for a behaviour'],
+    ["no mapping", " idle", "8:9: become must be a mapping"],
+    [
+      "too many",
+      Array.from({ length: BEHAVIOURS_PER_ACTOR_MAX + 1 }, (_, i) => `\n  b${i}: end`).join(""),
+      "9:3: an actor may become at most 16 others",
+    ],
+  ])("%s is refused where it stands", (_, become, expected) => {
+    expect(problem(becoming(become))).toEqual(
+      typeof expected === "string" ? expected : (expect.stringMatching(expected) as unknown),
+    );
+  });
+
+  test("is nothing for an actor without state", () => {
+    const text = becoming("\n  idle: end").replace("messages:", "state: none\nmessages:");
+    expect(problem(text.replace(", reads: false", ""))).toBe(
+      "10:3: an actor without state becomes nothing: its messages only read",
+    );
+  });
+
+  test.each([
+    [
+      "one of them alone",
+      "((open;pay){100,100})*",
+      ["((open;pay){99,99})*"],
+      /n0 and behaviour: .* 40000 steps/,
+    ],
+    [
+      "all together",
+      "(open;pay){250,255}",
+      Array.from({ length: 16 }, (_, i) => `(open;pay){${150 + i},${150 + i}};open;open`),
+      /the behaviours take more than 8000000 steps/,
+    ],
+  ])("may not take for ever to compare: %s", (_, behaviour, expressions, expected) => {
+    const names = expressions.map((expression, i) => `\n  n${i}: ${expression}`);
+    const text = becoming(names.join(""), behaviour).replace("protocol: open ; pay*", "protocol: open");
+    expect(problem(text)).toMatch(expected);
   });
 });
 

@@ -1,70 +1,29 @@
-/** A whole store is found whole; whatever is cut out of it or changed in it is named; a copy is the same store. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/**
+ * A whole store is found whole. Whatever is cut out of it, cut short or changed in it is named, and nothing else is.
+ *
+ * Every object of a small but complete store is deleted, cut and changed, one at a time.
+ */
 import { beforeAll, describe, expect, it } from "vitest";
 import { utf8 } from "../src/bytes.ts";
-import { isRefusal } from "../src/errors.ts";
-import { REVOCATIONS_PER_PAGE } from "../src/limits.ts";
-import { revoke } from "../src/revoke.ts";
+import { decodeObject, decodeSlot, logPrefix, manifestKey, slotOf } from "../src/cluster/format.ts";
+import { type Ownership, parseOwnership } from "../src/cluster/ownership.ts";
+import { parseManifest } from "../src/cluster/pages.ts";
+import { parsePublished } from "../src/publish.ts";
 import { Secret } from "../src/secret.ts";
 import type { StoreProblem } from "../src/shard-check.ts";
-import type { Store } from "../src/store/contract.ts";
-import { memoryStore } from "../src/store/memory.ts";
-import { sqliteStore } from "../src/store/sqlite.ts";
 import { checkStore } from "../src/store-check.ts";
-import { copyStore } from "../src/store-copy.ts";
-import { encodePage, pageKey, type Revocation } from "../src/token/revocation.ts";
-import { numbered, opened } from "./cluster/harness.ts";
-import { call, codeOf, freshAccount, MASTER, must, party, random, startGate } from "./support/gate.ts";
+import { encodePage, pageKey } from "../src/token/revocation.ts";
+import { MASTER, must } from "./support/gate.ts";
+import { Seeded } from "./support/seeded.ts";
+import { PAGED, SHARDS, storeOf, VOIDED, wholeStore } from "./support/whole-store.ts";
 
 const ignore = (): void => {};
 
-/** What a gateway wrote (shard 0), and a shard whose log has a checkpoint (shard 7). */
 let whole: ReadonlyMap<string, Uint8Array>;
 
 beforeAll(async () => {
-  const directory = mkdtempSync(join(tmpdir(), "postern-check-"));
-  const gate = await startGate(directory);
-  const actor = freshAccount();
-  const ada = party(gate, actor);
-  expect(codeOf(await call(ada, actor, "open", { owner: "Ada" }))).toBe("200");
-  for (let i = 0; i < 5; i++) expect(codeOf(await call(ada, actor, "deposit", { amount: 1 }))).toBe("200");
-  await gate.server.stop(0);
-
-  const store = memoryStore();
-  const served = sqliteStore(directory);
-  must(await copyStore(served, store, ignore));
-  await served.close();
-  rmSync(directory, { recursive: true });
-  const first = await opened(store, { checkpointLogBytesMin: 200 });
-  await first.appendEach(...numbered("a", 6));
-  await first.log.idle();
-  const second = await opened(store);
-  await second.appendEach(...numbered("b", 3));
-  // A full page of revocations, and a second with one entry.
-  const kid = (value: number): Revocation => ({ kind: "kid", value: String(value), at: "" });
-  const entries = Array.from({ length: REVOCATIONS_PER_PAGE }, (_, i) => kid(i + 1));
-  const page = encodePage({ tenant: "demo", page: 0, entries }, "n");
-  await store.put(pageKey("demo", 0), page, { ifNoneMatch: "*" });
-  must(await revoke(store, "demo", kid(REVOCATIONS_PER_PAGE + 1), { now_ms: 0, random }));
-  whole = await objectsOf(store);
+  whole = await wholeStore();
 });
-
-async function objectsOf(store: Store): Promise<Map<string, Uint8Array>> {
-  const objects = new Map<string, Uint8Array>();
-  for (const key of must(await store.list(""))) {
-    const found = must(await store.get(key));
-    if (found !== undefined) objects.set(key, found.body);
-  }
-  return objects;
-}
-
-async function storeOf(objects: ReadonlyMap<string, Uint8Array>): Promise<Store> {
-  const store = memoryStore();
-  for (const [key, body] of objects) await store.put(key, body, { ifNoneMatch: "*" });
-  return store;
-}
 
 async function problemsOf(
   objects: ReadonlyMap<string, Uint8Array>,
@@ -73,138 +32,175 @@ async function problemsOf(
   return must(await checkStore(await storeOf(objects), master, ignore)).problems;
 }
 
-const keysOf = (kind: string): string[] => [...whole.keys()].filter((key) => key.startsWith(`${kind}/`));
+/** The keys that a check names. */
+async function namedBy(objects: ReadonlyMap<string, Uint8Array>): Promise<string[]> {
+  return (await problemsOf(objects)).map(({ key }) => key);
+}
 
-describe("check", () => {
-  it("finds a whole store whole, and says how far it has come", async () => {
+const keysOf = (kind: string): string[] => [...whole.keys()].filter((key) => key.startsWith(`${kind}/`));
+const bodyOf = (key: string): Uint8Array => whole.get(key) ?? utf8("");
+
+function ownershipOf(shard: number): Ownership {
+  const ownership = parseOwnership(bodyOf(`own/00${shard}`));
+  if (ownership === undefined) throw new Error("no ownership");
+  return ownership;
+}
+
+/** Slots of a shard, in order. */
+const slotsOf = (shard: number): string[] =>
+  [...whole.keys()].filter((key) => key.startsWith(logPrefix(shard))).toSorted();
+
+/** Why nobody can tell that this object is missing. */
+function dispensable(key: string): string | undefined {
+  const [kind = "", name = ""] = key.split("/");
+  if (kind === "node") return "its node may have left in this moment";
+  if (kind === "probe") return "nobody reads it again";
+  if (kind === "changes")
+    return "the next change makes it anew, and nodes that do not find it read everything";
+  if (key === pageKey("demo", 1)) return "the feed ends where the next page is not there";
+  if (kind === "ckpt" && !isNamed(key)) return "no checkpoint names it any more";
+  if (kind !== "log") return undefined;
+  const shard = Number(name);
+  const seq = slotOf(key);
+  if (seq <= (ownershipOf(shard).checkpoint?.seq ?? 0))
+    return "it is in the checkpoint, or fences whoever was deposed before";
+  if (key === slotsOf(shard).at(-1)) return "a log ends where the next slot is free";
+  if (isVoid(shard, seq)) return "it is void: its writer was deposed before it was written";
+  return undefined;
+}
+
+function isNamed(key: string): boolean {
+  const { checkpoint } = ownershipOf(PAGED);
+  const manifest = manifestKey(PAGED, checkpoint?.id ?? "");
+  const decoded = decodeObject(bodyOf(manifest));
+  const { pages = [] } = (typeof decoded === "object" && parseManifest(decoded.lines[0])) || {};
+  const named = pages.flatMap((page, number) => (page ? [`${page.id}/${number}/`] : []));
+  return [manifest, `${checkpoint?.id}/common/`, ...named].some((part) => key.includes(part));
+}
+
+function isVoid(shard: number, seq: number): boolean {
+  return slotsOf(shard).some((key) => {
+    const decoded = decodeSlot(bodyOf(key));
+    if (typeof decoded === "string" || decoded.header.kind !== "seal") return false;
+    return slotOf(key) < seq && seq < decoded.header.resume;
+  });
+}
+
+describe("the store that is checked here", () => {
+  it("has every kind of object, and each in every condition", () => {
     const kinds = new Set([...whole.keys()].map((key) => key.split("/")[0]));
-    expect(kinds).toEqual(new Set(["changes", "ckpt", "handler", "keys", "log", "own", "policy", "revoked"]));
-    const seen: number[] = [];
-    const report = await checkStore(await storeOf(whole), MASTER, (done) => seen.push(done));
+    const all = [
+      "changes",
+      "ckpt",
+      "handler",
+      "keys",
+      "log",
+      "meta",
+      "node",
+      "own",
+      "policy",
+      "probe",
+      "revoked",
+    ];
+    expect(kinds).toEqual(new Set(all));
+    expect(keysOf("own")).toHaveLength(SHARDS);
+    expect([0, 1, PAGED].map((shard) => ownershipOf(shard).checkpoint !== null)).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    const manifest = decodeObject(bodyOf(manifestKey(PAGED, ownershipOf(PAGED).checkpoint?.id ?? "")));
+    const pages = (typeof manifest === "object" && parseManifest(manifest.lines[0])?.pages) || [];
+    expect(new Set(pages.map((page) => page?.id)).size).toBeGreaterThan(1);
+    const reasons = new Set([...whole.keys()].map(dispensable));
+    expect(reasons.size).toBe(9);
+    for (let shard = 0; shard < SHARDS; shard++) {
+      const headers = slotsOf(shard).map((key) => decodeSlot(bodyOf(key)));
+      const seals = headers.filter((slot) => typeof slot === "object" && slot.header.kind === "seal");
+      expect(seals).toHaveLength(2);
+      expect(headers.length).toBeGreaterThan(seals.length + 1);
+    }
+  });
+
+  it("is whole, and it is told how far the check has come", async () => {
+    const seen: [number, number][] = [];
+    const report = await checkStore(await storeOf(whole), MASTER, (done, total) => seen.push([done, total]));
     let bytes = 0;
     for (const body of whole.values()) bytes += body.length;
     expect(report).toEqual({ objects: whole.size, bytes, problems: [] });
-    expect(seen.at(-1)).toBe(whole.size);
-  });
-
-  it("names every object with a checksum or a hash in which one bit is turned over", async () => {
-    for (const key of ["log", "ckpt", "keys", "revoked"]
-      .flatMap(keysOf)
-      .concat(keysOf("handler").filter((name) => name.includes("original")))) {
-      const body = new Uint8Array(whole.get(key) ?? []);
-      const at = Math.floor(body.length / 2);
-      body[at] = (body[at] ?? 0) ^ 4;
-      const problems = await problemsOf(new Map(whole).set(key, body));
-      expect(problems.map((problem) => problem.key)).toContain(key);
-    }
-  });
-
-  it("names what is missing: slots within the log, parts of a checkpoint, owners, handlers", async () => {
-    const slotsOf = (shard: string): string[] =>
-      keysOf("log")
-        .filter((key) => key.startsWith(`log/${shard}/`))
-        .toSorted();
-    // The end of a log has nothing behind it that would miss it; a seal below the checkpoint is only a fence.
-    const dispensable = new Set([slotsOf("000").at(-1), slotsOf("007").at(-1), slotsOf("007")[0]]);
-    const needed = ["log", "ckpt", "own", "handler"].flatMap(keysOf).filter((key) => !dispensable.has(key));
-    expect(needed.length).toBeGreaterThan(8);
-    for (const key of needed) {
-      const objects = new Map(whole);
-      objects.delete(key);
-      expect(JSON.stringify(await problemsOf(objects)), key).toContain(key);
-    }
-  });
-
-  it("names a page of revocations that is missing, that stands in another's place, or ends too soon", async () => {
-    const [first, second] = [pageKey("demo", 0), pageKey("demo", 1)];
-    const without = new Map(whole);
-    without.delete(first);
-    const missing = [{ key: second, detail: `it needs ${first}, which is missing` }];
-    expect(await problemsOf(without)).toEqual(missing);
-    const swapped = new Map(whole).set(first, whole.get(second) ?? utf8("")).set("changes", utf8("{}"));
-    expect((await problemsOf(swapped)).map(({ key }) => key)).toEqual(["changes", first]);
-    const short = encodePage({ tenant: "demo", page: 0, entries: [] }, "n");
-    expect(await problemsOf(new Map(whole).set(first, short))).toEqual([
-      { key: first, detail: "it is not full, but another follows" },
-    ]);
-  });
-
-  it("tells another master key, a foreign object, a broken policy", async () => {
-    expect(await problemsOf(whole, new Secret(new Uint8Array(32)))).toMatchObject([{ key: "keys/demo" }]);
-    const strange = new Map(whole).set("notes/readme", utf8("hello")).set("policy/demo", utf8("{"));
-    expect((await problemsOf(strange)).map(({ key }) => key).toSorted()).toEqual([
-      "notes/readme",
-      "policy/demo",
-    ]);
+    expect(seen.at(-1)).toEqual([whole.size, whole.size]);
+    expect(seen.map(([done]) => done)).toEqual(seen.map(([done]) => done).toSorted((a, b) => a - b));
+    expect(new Set(seen.map(([, total]) => total))).toEqual(new Set([whole.size]));
   });
 });
 
-describe("copy", () => {
-  it("makes the same store, and again copies nothing", async () => {
-    const from = await storeOf(whole);
-    const to = memoryStore();
-    expect(await copyStore(from, to, ignore)).toEqual({ copied: whole.size, there: 0 });
-    expect(await objectsOf(to)).toEqual(new Map(whole));
-    expect(await copyStore(from, to, ignore)).toEqual({ copied: 0, there: whole.size });
-  });
-
-  it("goes on where an interrupted one stopped; until then nobody can own a shard of it", async () => {
-    const from = await storeOf(whole);
-    for (const stopAfter of [0, 3, whole.size - 1]) {
-      const to = memoryStore();
-      let puts = 0;
-      const failing: Store = {
-        ...to,
-        put: async (...put) => (puts++ < stopAfter ? to.put(...put) : { outcome: "unknown", reason: "gone" }),
-      };
-      expect(await copyStore(from, failing, ignore)).toMatchObject({ code: "store_unavailable" });
-      const owned = [...(await objectsOf(to)).keys()].filter((key) => key.startsWith("own/"));
-      if (owned.length > 0) expect((await objectsOf(to)).size).toBe(whole.size - 1);
-      must(await copyStore(from, to, ignore));
-      expect(await objectsOf(to)).toEqual(new Map(whole));
+describe("check", () => {
+  it("names every object that is missing, and no other, but for those that nobody can miss", async () => {
+    for (const key of whole.keys()) {
+      const without = new Map(whole);
+      without.delete(key);
+      expect(await namedBy(without), `without ${key}`).toEqual(dispensable(key) === undefined ? [key] : []);
     }
   });
 
-  it("overwrites nothing", async () => {
-    const to = await storeOf(new Map([["keys/demo", utf8("another ring")]]));
-    const refused = await copyStore(await storeOf(whole), to, ignore);
-    expect(refused).toMatchObject({
-      code: "store_unavailable",
-      detail: expect.stringContaining("keys/demo"),
-    });
-    expect((await objectsOf(to)).get("keys/demo")).toEqual(utf8("another ring"));
-  });
-
-  it("refuses a source where something is revoked meanwhile, be it the first change of all", async () => {
-    for (const changes of [true, false]) {
-      const objects = new Map(whole);
-      if (!changes) objects.delete("changes");
-      const from = await storeOf(objects);
-      const to = memoryStore();
-      const busy: Store = {
-        ...to,
-        put: async (key, body, condition) => {
-          const entry = { kind: "tenant", value: "demo", at: "" } as const;
-          if (key.startsWith("policy/")) must(await revoke(from, "demo", entry, { now_ms: 0, random }));
-          return to.put(key, body, condition);
-        },
-      };
-      const refused = await copyStore(from, busy, ignore);
-      expect(isRefusal(refused) && refused.detail).toContain("changes changed during the copy");
+  it("names every object of which a byte has changed, and no other", async () => {
+    const random = new Seeded(1);
+    for (const [key, body] of whole) {
+      const last = body.length - 1;
+      for (const at of [0, last >> 1, last, random.below(body.length), random.below(body.length)]) {
+        const changed = new Uint8Array(body);
+        changed[at] = (changed[at] ?? 0) ^ (1 << random.below(8));
+        const expected = key.startsWith("probe/") ? [] : [key];
+        expect(await namedBy(new Map(whole).set(key, changed)), `${key}, byte ${at}`).toEqual(expected);
+      }
     }
   });
 
-  it("refuses a source whose owner wrote a checkpoint meanwhile", async () => {
-    const from = await storeOf(whole);
-    const to = memoryStore();
-    const busy: Store = {
-      ...to,
-      put: async (key, body, condition) => {
-        if (key.startsWith("policy/")) await opened(from);
-        return to.put(key, body, condition);
-      },
-    };
-    const refused = await copyStore(from, busy, ignore);
-    expect(isRefusal(refused) && refused.detail).toContain("own/007 changed during the copy");
+  it("names every object that was cut short, and no other", async () => {
+    for (const [key, body] of whole) {
+      for (const length of [0, 1, body.length >> 1, body.length - 1]) {
+        const expected = key.startsWith("probe/") ? [] : [key];
+        const cut = new Map(whole).set(key, body.subarray(0, length));
+        expect(await namedBy(cut), `${key}, ${length} bytes`).toEqual(expected);
+      }
+    }
+  });
+
+  it("names an object that stands in the place of another one", async () => {
+    const swaps = [
+      ["policy/demo", "policy/other"],
+      ["keys/demo", "keys/other"],
+      [pageKey("demo", 0), pageKey("demo", 1)],
+      keysOf("handler").slice(0, 2),
+    ];
+    for (const [one = "", other = ""] of swaps) {
+      const swapped = new Map(whole).set(one, bodyOf(other)).set(other, bodyOf(one));
+      expect((await namedBy(swapped)).toSorted(), `${one} and ${other}`).toEqual([one, other].toSorted());
+    }
+  });
+
+  it("tells a page of revocations that ends too soon, another master key, a foreign object", async () => {
+    const short = encodePage({ tenant: "demo", page: 0, entries: [] }, "n");
+    expect(await problemsOf(new Map(whole).set(pageKey("demo", 0), short))).toEqual([
+      { key: pageKey("demo", 0), detail: "it is not full, but another follows" },
+    ]);
+    const rings = await problemsOf(whole, new Secret(new Uint8Array(32)));
+    expect(rings.map(({ key }) => key)).toEqual(keysOf("keys"));
+    expect(await namedBy(new Map(whole).set("notes/readme", utf8("hello")))).toEqual(["notes/readme"]);
+  });
+
+  it("names all of several that are missing, or the first of a row of slots", async () => {
+    const [first = "", second = "", third = ""] = slotsOf(VOIDED).filter(
+      (key) => dispensable(key) === undefined,
+    );
+    const handlers = keysOf("handler");
+    const without = new Map(whole);
+    for (const key of [second, third, ...handlers, "meta/cluster"]) without.delete(key);
+    const missing = await namedBy(without);
+    expect(missing).toContain(second);
+    expect(missing).not.toContain(first);
+    expect(missing).toEqual(expect.arrayContaining([...handlers, "meta/cluster"]));
+    const policies = keysOf("policy").map((key) => parsePublished(bodyOf(key)));
+    expect(policies).not.toContain(undefined);
   });
 });

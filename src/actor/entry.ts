@@ -1,9 +1,9 @@
 /**
- * What the log says about actors, version 2: one entry for each call that took effect, JSON on one line.
+ * What the log says about actors, version 3: one entry for each call that took effect, JSON on one line.
  *
- *     {"v":2,"actor":"t/account/1","message":"deposit","args":…,"at":…,"seed":"…","signer":"…",
- *      "behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],"reply":…,"kept":["<key>","<digest>",<until>],
- *      "counts":[["<id>",[3],<until>]],"nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
+ *     {"v":3,"actor":"t/account/1","message":"deposit","args":…,"at":…,"seed":"…","signer":"…",
+ *      "token":["<root>","<digest>"],"behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],"reply":…,
+ *      "counts":[["<id>",[3],<until>]],"kept":["<key>","<digest>",<until>],"nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
  *
  * An entry holds the inputs of the turn (so that it can be run again and compared) and all of its effect: new
  * state, monitor steps, counts, kept reply, nonce. Recovery applies effects and never runs a handler. The new state is a
@@ -13,6 +13,10 @@ import type { Json } from "../json.ts";
 import type { CountRecord } from "./counts.ts";
 import { applyDelta, type Delta, deltaOf } from "./delta.ts";
 
+/** `[nonce of the root, digest of the last tail]`: the token by which a call came, as far as everybody may know it. */
+export type TokenRecord = readonly [root: string, digest: string];
+/** `[expression, state, name]`: the name is that of a behaviour which the actor has become; none is the first one. */
+export type BehaviourRecord = readonly [expression: string, state: number, name?: string];
 /** `[monitor id, state, until]`: until is ms since the epoch, `null` where no caveat before it expires. */
 export type MonitorRecord = readonly [id: string, state: number, until_ms: number | null];
 /** `[key, digest of the request, until]` of a reply that is kept for retries. */
@@ -21,7 +25,7 @@ export type ReplyRecord = readonly [key: string, digest: string, until_ms: numbe
 export type NonceRecord = readonly [key: string, until_s: number];
 
 export interface Entry {
-  readonly v: 2;
+  readonly v: 3;
   /** `tenant/type/id`. */
   readonly actor: string;
   readonly message: string;
@@ -31,8 +35,10 @@ export interface Entry {
   readonly seed: string;
   /** Public key of the caller. */
   readonly signer: string;
-  /** The behaviour that the actor lives under, as text, and its monitor's state after the call. */
-  readonly behaviour: readonly [expression: string, state: number];
+  /** All monitors and counts are of this root. */
+  readonly token: TokenRecord;
+  /** What the actor goes on under, with its monitor's state after the call. */
+  readonly behaviour: BehaviourRecord;
   readonly monitors: readonly MonitorRecord[];
   /** Of `uses` and `rate` caveats, as they are with this call. */
   readonly counts?: readonly CountRecord[];
@@ -66,7 +72,7 @@ function stateMember(before: string | undefined, after: string): string {
 /** Throws on what was not written by `encodeEntry`: its object passed its checksum, so that is a bug. */
 export function decodeEntry(text: string): ParsedEntry {
   const entry = JSON.parse(text) as ParsedEntry;
-  if (entry.v !== 2) throw new Error(`a log entry has version ${String(entry.v)}; this version reads 2`);
+  if (entry.v !== 3) throw new Error(`a log entry has version ${String(entry.v)}; this version reads 3`);
   return entry;
 }
 

@@ -1,7 +1,9 @@
 /**
  * An actor as lines of a checkpoint: the actor first, then the replies that it keeps.
  *
- *     {"v":2,"actor":"t/account/1","behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],"state":…}
+ *     {"v":3,"actor":"t/account/1","behaviour":{"expression":"open ; …","state":1,"by":"<by>"},
+ *      "monitors":[["<root>",[["<id>",2,<until>,"<by>"],…]],…],"counts":[["<root>",[["<id>",[3],<until>],…]],…],
+ *      "state":…}
  *     {"replies":[["<key>","<digest>",<until>,<reply>],…]}
  *
  * What has expired is not written; an actor of which nothing is left has no lines. Read back, an actor is what it was
@@ -9,19 +11,22 @@
  */
 import type { Json } from "../json.ts";
 import { CHECKPOINT_PART_BYTES } from "../limits.ts";
-import { type Actor, blank, isOver, take } from "./actor.ts";
+import { type Actor, type Behaviour, blank, take } from "./actor.ts";
 import type { CountRecord } from "./counts.ts";
 import { decodeEntry, type MonitorRecord, type ReplyRecord, stateAfter } from "./entry.ts";
-import { Replies } from "./replies.ts";
+import type { PerRoot } from "./per-root.ts";
 
+type OfRoot<R> = readonly [root: string, records: readonly R[]];
+/** `by`: digest of the token that moved it last. */
+type MovedRecord = readonly [...MonitorRecord, by: string];
 type KeptRecord = readonly [...ReplyRecord, reply: Json];
 
 interface ActorLine {
-  readonly v: 2;
+  readonly v: 3;
   readonly actor: string;
-  readonly behaviour?: readonly [expression: string, state: number];
-  readonly monitors: readonly MonitorRecord[];
-  readonly counts?: readonly CountRecord[];
+  readonly behaviour?: Behaviour;
+  readonly monitors: readonly OfRoot<MovedRecord>[];
+  readonly counts?: readonly OfRoot<CountRecord>[];
   readonly state?: Json;
 }
 
@@ -31,18 +36,14 @@ interface RepliesLine {
 
 /** @param now_ms what has expired by then is left out */
 export function writeRecord(address: string, actor: Actor, now_ms: number): readonly string[] {
-  const monitors = [...actor.monitors]
-    .filter(([, { until_ms }]) => !isOver(until_ms, now_ms))
-    .map(([id, { state, until_ms }]): MonitorRecord => [id, state, until_ms]);
-  const counts = [...actor.counts]
-    .filter(([, { until_ms }]) => !isOver(until_ms, now_ms))
-    .map(([id, { state, until_ms }]): CountRecord => [id, state, until_ms]);
+  const monitors = [...actor.monitors.records(now_ms, movedRecord)];
+  const counts = [...actor.counts.records(now_ms, countRecord)];
   const replies = [...arrays(keptRecords(actor, now_ms))].map((array) => `{"replies":${array}}`);
-  const begun = actor.behaviour !== undefined;
-  if (!begun && monitors.length + counts.length + replies.length === 0) return [];
   const { behaviour, state } = actor;
+  const kept = monitors.length + counts.length + replies.length;
+  if (behaviour === undefined && kept === 0) return [];
   const counted = counts.length > 0 && { counts };
-  const line = JSON.stringify({ v: 2, actor: address, behaviour, monitors, ...counted });
+  const line = JSON.stringify({ v: 3, actor: address, behaviour, monitors, ...counted });
   return [state === undefined ? line : `${line.slice(0, -1)},"state":${state}}`, ...replies];
 }
 
@@ -68,21 +69,35 @@ export function readRecord(
 function recorded(address: string, [first, ...rest]: readonly string[]): Actor {
   if (first === undefined) return blank();
   const line = JSON.parse(first) as ActorLine;
-  if (line.v !== 2 || line.actor !== address)
+  if (line.v !== 3 || line.actor !== address)
     throw new Error(`the record of ${address} is of ${line.actor}, version ${String(line.v)}`);
-  const replies = new Replies();
+  const actor = blank();
+  if (line.state !== undefined) actor.state = JSON.stringify(line.state);
+  actor.behaviour = line.behaviour;
+  for (const [root, own] of line.monitors)
+    for (const [id, state, until_ms, by] of own) actor.monitors.set(root, id, { state, until_ms, by });
+  for (const [root, own] of line.counts ?? [])
+    for (const [id, state, until_ms] of own) actor.counts.set(root, id, { state, until_ms });
   for (const text of rest) {
     for (const [key, digest, until_ms, reply] of (JSON.parse(text) as RepliesLine).replies)
-      replies.set(key, { digest, until_ms, reply });
+      actor.replies.set(key, { digest, until_ms, reply });
   }
-  return {
-    state: line.state === undefined ? undefined : JSON.stringify(line.state),
-    behaviour: line.behaviour,
-    monitors: new Map(line.monitors.map(([id, state, until_ms]) => [id, { state, until_ms }])),
-    counts: new Map(line.counts?.map(([id, state, until_ms]) => [id, { state, until_ms }])),
-    replies,
-  };
+  return actor;
 }
+
+type StateIn<P> = P extends PerRoot<infer S> ? S : never;
+
+const movedRecord = (id: string, { state, until_ms, by }: StateIn<Actor["monitors"]>): MovedRecord => [
+  id,
+  state,
+  until_ms,
+  by,
+];
+const countRecord = (id: string, { state, until_ms }: StateIn<Actor["counts"]>): CountRecord => [
+  id,
+  state,
+  until_ms,
+];
 
 function* keptRecords({ replies }: Actor, now_ms: number): Iterable<KeptRecord> {
   for (const [key, { digest, until_ms, reply }] of replies) {

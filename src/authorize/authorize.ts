@@ -39,6 +39,10 @@ export interface CountClaim extends Claim {
 }
 
 export interface Grant {
+  /** What is public of the root token: its nonce. Only the tenant can mint another. */
+  readonly root: string;
+  /** The token's last chain signature: a secret, from which a digest that names the token is derived. */
+  readonly tail: Uint8Array;
   readonly protocols: readonly ProtocolClaim[];
   readonly counts: readonly CountClaim[];
   /** Messages that `message` caveats leave; `undefined` where none restricts them. */
@@ -87,7 +91,8 @@ export function authorize(
     return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
       token: 0,
     });
-  return { protocols, counts, messages };
+  const root = token.identifier.nonce;
+  return { root, tail: token.caveats.at(-1)?.tail ?? new Uint8Array(), protocols, counts, messages };
 }
 
 interface ReadCaveat extends VerifiedCaveat {

@@ -44,9 +44,10 @@ export const demo: Command = {
   },
 };
 
-/** Somebody with a key and a token. */
+/** Somebody with a key and a token for an actor. */
 interface Party {
   readonly name: string;
+  readonly actor: string;
   readonly keyFile: string;
   readonly publicKey: string;
   readonly caller: Caller;
@@ -65,6 +66,11 @@ class Tour {
   }
 
   async show(): Promise<void> {
+    await this.#account();
+    await this.#release();
+  }
+
+  async #account(): Promise<void> {
     this.#heading("Ada gets a token for account/42, bound to her key, and opens the account");
     const ada = await this.#party("ada", "account/42", {});
     await this.#admits(ada, "open", { owner: "Ada" });
@@ -97,6 +103,24 @@ class Tour {
     await this.#refuses("after the end", ada, "deposit", { amount: 1 }, "out_of_order");
   }
 
+  async #release(): Promise<void> {
+    this.#heading("A bot may upload and publish release/7. Whether it is approved is for Rosa to say");
+    const bot = await this.#party("bot", "release/7", {
+      message: "upload,publish",
+      protocol: "upload* ; publish",
+    });
+    const rosa = await this.#party("rosa", "release/7", { protocol: "review ; approve" });
+    await this.#admits(bot, "upload", { file: "postern-1.0.tgz" }, "the bot uploads");
+    await this.#refuses("it publishes at once", bot, "publish", {}, "out_of_order");
+    await this.#refuses("it approves by itself", bot, "approve", {}, "caveat_denied");
+    await this.#admits(rosa, "review", { freeze: true }, "Rosa reviews and freezes");
+    await this.#refuses("the bot adds a file", bot, "upload", { file: "late.tgz" }, "out_of_order");
+    await this.#refuses("the bot publishes", bot, "publish", {}, "out_of_order");
+    await this.#admits(rosa, "approve", {}, "Rosa approves");
+    await this.#admits(bot, "publish", {}, "the bot publishes");
+    await this.#refuses("and once is enough", bot, "publish", {}, "out_of_order");
+  }
+
   async keep(): Promise<void> {
     const grace = await this.#party("grace", "account/43", {});
     const tokenFile = join(this.#gateway.directory, "grace.token");
@@ -122,7 +146,7 @@ class Tour {
       now_ms: () => this.#environment.now_ms(),
       random,
     };
-    return { name, keyFile, publicKey, caller };
+    return { name, actor, keyFile, publicKey, caller };
   }
 
   #holding(party: Party, token: string): Party {
@@ -136,7 +160,8 @@ class Tour {
 
   /** Has the token of another, but only a key of his own. */
   async #thief(victim: Party): Promise<Party> {
-    return this.#holding(await this.#party("mallory", "account/666", {}), victim.caller.token);
+    const mallory = await this.#party("mallory", "account/666", {});
+    return { ...this.#holding(mallory, victim.caller.token), actor: victim.actor };
   }
 
   async #run(
@@ -150,10 +175,10 @@ class Tour {
     return outcome.json as Record<string, unknown>;
   }
 
-  async #admits(party: Party, message: string, args: Json = {}): Promise<void> {
+  async #admits(party: Party, message: string, args: Json = {}, what?: string): Promise<void> {
     const outcome = await send(this.#sign(party, message, args), fetch);
     const ok = "result" in outcome;
-    this.#line(ok, `${message} ${JSON.stringify(args)}`, describe(outcome));
+    this.#line(ok, what ?? `${message} ${JSON.stringify(args)}`, describe(outcome));
   }
 
   async #refuses(what: string, party: Party, message: string, args: Json, code: Code): Promise<void> {
@@ -171,8 +196,8 @@ class Tour {
     this.#line(ok, what, describe(outcome));
   }
 
-  #sign({ caller }: Party, message: string, args: Json): SignedRequest {
-    return signCall(caller, { tenant: "demo", actor: "account/42", message, args });
+  #sign({ caller, actor }: Party, message: string, args: Json): SignedRequest {
+    return signCall(caller, { tenant: "demo", actor, message, args });
   }
 
   #heading(text: string): void {

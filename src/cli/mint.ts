@@ -1,7 +1,7 @@
 /** `postern mint`: a new token from a tenant's active key. The only token command that needs the store. */
-import { fromUtf8, toBase64url } from "../bytes.ts";
+import { toBase64url } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { type PublishedTenant, policyKey } from "../publish.ts";
+import { type PublishedTenant, parsePublished, policyKey } from "../publish.ts";
 import type { Store } from "../store/contract.ts";
 import { readKeyring } from "../tenants.ts";
 import { attenuate, mintMacaroon } from "../token/chain.ts";
@@ -78,5 +78,11 @@ async function readPublished(
   const found = await store.get(policyKey(tenant));
   if (isRefusal(found)) return found;
   if (found === undefined) return refuse("no_such_tenant", `the store has no tenant ${tenant}`);
-  return JSON.parse(fromUtf8(found.body) ?? "") as PublishedTenant;
+  return (
+    parsePublished(found.body) ??
+    refuse(
+      "store_unavailable",
+      `the object ${policyKey(tenant)} is damaged: \`postern apply\` writes it anew`,
+    )
+  );
 }

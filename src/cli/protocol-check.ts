@@ -6,6 +6,7 @@ import { type Automaton, compileProtocol } from "../protocol/automaton.ts";
 import { messageClass, orderClass } from "../protocol/classes.ts";
 import { parseProtocol } from "../protocol/grammar.ts";
 import { findViolation, fresh } from "../protocol/inclusion.ts";
+import { findEntrances } from "../protocol/narrower.ts";
 import { formatProtocol } from "../protocol/print.ts";
 import { type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
 import { folderFailed, isDirectory, readPolicies } from "./policy-folder.ts";
@@ -109,9 +110,11 @@ function checkFolder(directory: string): Outcome {
 /** What one actor's messages ask for under its behaviour and the protocol that mint gives. */
 function describe(policy: TenantPolicy, actor: ActorPolicy): { json: object; lines: readonly string[] } {
   const automata = [actor.behaviour, actor.protocol].map(mustCompile);
+  const named = Object.entries(actor.become ?? {});
+  const others = named.map(([, expression]) => mustCompile(expression));
   const stateless = actor.state === "none";
   const messages = Object.entries(actor.messages).map(([message, { reads }]) => {
-    const { order, owner, writes } = messageClass(automata, message, { reads, stateless });
+    const { order, owner, writes } = messageClass(automata, message, { reads, stateless }, others);
     return { message, reads, order, owner, writes };
   });
   const rows = messages.map(({ message, order, owner, writes, reads }) => {
@@ -123,14 +126,43 @@ function describe(policy: TenantPolicy, actor: ActorPolicy): { json: object; lin
   const protocol = expressionOf(actor.protocol);
   const behaviour = expressionOf(actor.behaviour);
   const place = `${policy.tenant}/${actor.actor}`;
-  const lines = [place, `  protocol   ${protocol}`, `  behaviour  ${behaviour}`, ...table(rows)];
+  const become = describeBecome(actor);
+  const lines = [
+    place,
+    `  protocol   ${protocol}`,
+    `  behaviour  ${behaviour}`,
+    ...become.map(({ line }) => line),
+    ...table(rows),
+  ];
   return {
-    json: { tenant: policy.tenant, actor: actor.actor, protocol, behaviour, stateless, messages },
+    json: {
+      tenant: policy.tenant,
+      actor: actor.actor,
+      protocol,
+      behaviour,
+      become: become.map(({ json }) => json),
+      stateless,
+      messages,
+    },
     lines,
   };
 }
 
-/** The policy was accepted, so both compile. */
+/** What the actor may become, and how it can first come there. */
+function describeBecome({ behaviour, become = {} }: ActorPolicy): readonly { json: object; line: string }[] {
+  const named = Object.entries(become).map(([name, given]) => ({ name, automaton: mustCompile(given) }));
+  const entrances = findEntrances({ name: "behaviour", automaton: mustCompile(behaviour) }, named);
+  if (isRefusal(entrances)) throw new Error(entrances.detail);
+  return Object.entries(become).map(([name, given]) => {
+    const { from = "behaviour", after = [] } = entrances.get(name) ?? {};
+    const expression = expressionOf(given);
+    const first = from === "behaviour" ? "" : `under ${from}, `;
+    const line = `  become     ${name}: ${expression} (first possible ${first}after ${after.join(", ") || "nothing"})`;
+    return { json: { name, expression, from, after }, line };
+  });
+}
+
+/** The policy was accepted, so all of its expressions compile. */
 function mustCompile(expression: string): Automaton {
   const automaton = compileProtocol(expression);
   if (isRefusal(automaton)) throw new Error(automaton.detail);

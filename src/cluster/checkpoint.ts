@@ -31,7 +31,7 @@ import {
   splitBySize,
 } from "./pages.ts";
 import type { Capture } from "./records.ts";
-import { draining } from "./refusals.ts";
+import { damaged, draining, used } from "./refusals.ts";
 
 /** A checkpoint in the store that nothing names yet. */
 export interface WrittenCheckpoint {
@@ -63,8 +63,7 @@ export class Checkpoints {
     const found = await this.#read(key);
     if (isRefusal(found)) return found;
     const manifest = parseManifest(found.lines[0]);
-    if (manifest === undefined)
-      return refuse("store_unavailable", `the object ${key} is no manifest of this version`);
+    if (manifest === undefined) return damaged("object", key, "is no manifest of this version");
     this.#current = { checkpoint, manifest };
     const common = await this.#parts(checkpoint.id, "common", manifest.common);
     return isRefusal(common) ? common : { common, epoch: found.header.epoch };
@@ -163,7 +162,7 @@ export class Checkpoints {
     const records = recordsOn(lines);
     for (const key of records.keys()) if (pageOf(key, count) !== number) records.delete(key);
     for (const key of changed) {
-      const after = linesAfter(capture, key, records.get(key) ?? []);
+      const after = used("record", key, () => capture.lines(key, records.get(key) ?? []));
       if (isRefusal(after)) return after;
       if (after.length === 0) records.delete(key);
       else records.set(key, [...after]);
@@ -213,20 +212,9 @@ export class Checkpoints {
   async #read(key: string): Promise<LogObject | Refusal> {
     const found = await this.#store.get(key);
     if (isRefusal(found)) return found;
-    if (found === undefined) return refuse("store_unavailable", `the object ${key} is missing`);
+    if (found === undefined) return damaged("object", key, "is missing");
     const decoded = decodeObject(found.body);
-    return typeof decoded === "string"
-      ? refuse("store_unavailable", `the object ${key} ${decoded}`)
-      : decoded;
-  }
-}
-
-/** Each passed its checksum; a record that does not fit its entries all the same ends no more than this checkpoint. */
-function linesAfter(capture: Capture, key: string, before: readonly string[]): readonly string[] | Refusal {
-  try {
-    return capture.lines(key, before);
-  } catch {
-    return refuse("store_unavailable", `the record ${key} of the checkpoint does not fit the log after it`);
+    return typeof decoded === "string" ? damaged("object", key, decoded) : decoded;
   }
 }
 

@@ -10,9 +10,9 @@
  * its checksum and named by its key; it is never skipped.
  */
 import { fromUtf8, utf8 } from "../bytes.ts";
-import { crc32 } from "../crc32.ts";
+import { decodeChecked, encodeChecked } from "../checked.ts";
 
-const MAGIC = "postern-log/2";
+const FORMAT = "postern-log/2";
 
 interface Written {
   /** Number of the ownership under which it was written. */
@@ -51,22 +51,13 @@ export interface LogObject<H extends Header = Header> {
 
 /** Lines must hold no line feed; JSON.stringify writes none. */
 export function encodeObject(header: Header, lines: readonly string[]): Uint8Array<ArrayBuffer> {
-  const body = utf8([JSON.stringify(header), ...lines].join("\n"));
-  const start = utf8(`${MAGIC} ${checksum(body)}\n`);
-  const bytes = new Uint8Array(start.length + body.length);
-  bytes.set(start);
-  bytes.set(body, start.length);
-  return bytes;
+  return encodeChecked(FORMAT, utf8([JSON.stringify(header), ...lines].join("\n")));
 }
 
 /** @returns what is wrong with the object, as a clause, where it cannot be trusted. */
 export function decodeObject(bytes: Uint8Array): LogObject | string {
-  const headLength = MAGIC.length + 10;
-  const magic = fromUtf8(bytes.subarray(0, headLength));
-  if (magic === undefined || !magic.startsWith(`${MAGIC} `) || !magic.endsWith("\n"))
-    return "is not of format 2";
-  const body = bytes.subarray(headLength);
-  if (magic.slice(MAGIC.length + 1, -1) !== checksum(body)) return "does not match its checksum";
+  const body = decodeChecked(FORMAT, bytes);
+  if (typeof body === "string") return body;
   const [head, ...lines] = (fromUtf8(body) ?? "").split("\n");
   const header = parseHeader(head);
   return header === undefined ? "has no header of this version" : { header, lines };
@@ -86,10 +77,6 @@ export function decodeSlot(bytes: Uint8Array): LogObject<SlotHeader> | string {
   if (typeof object === "string") return object;
   const { header, lines } = object;
   return header.kind === "part" ? "is no slot of a log" : { header, lines };
-}
-
-function checksum(bytes: Uint8Array): string {
-  return crc32(bytes).toString(16).padStart(8, "0");
 }
 
 // ── Keys ─────────────────────────────────────────────────────────────────────────────────────────────────

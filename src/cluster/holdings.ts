@@ -72,8 +72,7 @@ export class Holdings {
       const failed = this.failure(shard);
       if (failed !== undefined) return failed;
       const refusal = await this.#take(shard, isFree);
-      if (refusal?.code === "store_unavailable")
-        this.#failed.set(shard, { why: refusal, until_ms: this.#options.clock.now_ms() + SHARD_RETRY_MS });
+      if (refusal?.code === "store_unavailable") this.#fail(shard, refusal);
       return refusal;
     });
   }
@@ -125,7 +124,13 @@ export class Holdings {
 
   #close(shard: number, why: Refusal): void {
     if (!this.#mine.delete(shard)) return;
+    // To open it again at once would lead to the same place.
+    if (why.facts.damaged !== undefined) this.#fail(shard, why);
     this.#options.closed(shard, why);
+  }
+
+  #fail(shard: number, why: Refusal): void {
+    this.#failed.set(shard, { why, until_ms: this.#options.clock.now_ms() + SHARD_RETRY_MS });
   }
 
   /** One after the other for each shard. */

@@ -8,17 +8,16 @@
  * candidate waits for a full TTL since it *saw* the lease change, by its own. With clocks that run up to 10 % too fast
  * or too slow, 0.8 / 0.9 < 1 / 1.1 keeps the two apart, and a takeover still comes within the TTL.
  */
-import { fromUtf8, utf8 } from "../bytes.ts";
+import { decodeDocument, encodeDocument } from "../checked.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { LEASE_RENEWALS, LEASE_VALID_SHARE } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
-import { settledPut } from "../store/settle.ts";
+import { type Settled, settledPut } from "../store/settle.ts";
 import type { Clock } from "./clock.ts";
 import { nodeKey } from "./format.ts";
 
 /** What `node/{session}` holds. */
 export interface LeaseRecord {
-  readonly v: 1;
   readonly session: string;
   /** `dead`: another node has declared it so. No renewal passes that any more. */
   readonly state: "serving" | "draining" | "dead";
@@ -36,13 +35,14 @@ export interface LeaseRecord {
   readonly nonce: string;
 }
 
+const FORMAT = "postern-node/1";
+
 export function parseLease(body: Uint8Array): LeaseRecord | undefined {
-  try {
-    const record = JSON.parse(fromUtf8(body) ?? "") as LeaseRecord;
-    return record.v === 1 ? record : undefined;
-  } catch {
-    return undefined;
-  }
+  return decodeDocument(FORMAT, body) as LeaseRecord | undefined;
+}
+
+export function encodeLease(record: LeaseRecord): Uint8Array<ArrayBuffer> {
+  return encodeDocument(FORMAT, record);
 }
 
 export interface LeaseOptions {
@@ -75,7 +75,7 @@ export class Lease {
   async acquire(): Promise<Refusal | undefined> {
     const { store, clock, session, compose } = this.#options;
     const sent_ms = clock.now_ms();
-    const put = await settledPut(store, nodeKey(session), encode(compose()), { ifNoneMatch: "*" });
+    const put = await settledPut(store, nodeKey(session), encodeLease(compose()), { ifNoneMatch: "*" });
     if (put.outcome === "won") {
       this.#renewedAt(sent_ms, put.etag);
       return undefined;
@@ -122,7 +122,7 @@ export class Lease {
   async #renew(attempts: number): Promise<Renewal> {
     const { store, clock, session, compose } = this.#options;
     const sent_ms = clock.now_ms();
-    const put = await settledPut(store, nodeKey(session), encode(compose()), { ifMatch: this.#etag });
+    const put = await settledPut(store, nodeKey(session), encodeLease(compose()), { ifMatch: this.#etag });
     if (put.outcome === "won") {
       this.#renewedAt(sent_ms, put.etag);
       return "renewed";
@@ -144,17 +144,16 @@ export class Lease {
 }
 
 /**
- * Declares a node dead that has not renewed its lease: from here on it cannot. Then its lease may go.
+ * Declares a node dead that has not renewed its lease: once that is won, it never can.
  * @param etag the lease as it was seen unchanged for so long
  */
-export async function bury(store: Store, session: string, etag: string, nonce: string): Promise<void> {
-  const key = nodeKey(session);
-  const put = await settledPut(store, key, encode({ ...TOMBSTONE, session, nonce }), { ifMatch: etag });
-  if (put.outcome === "won") await store.delete(key);
+export function bury(store: Store, session: string, etag: string, nonce: string): Promise<Settled> {
+  return settledPut(store, nodeKey(session), encodeLease({ ...TOMBSTONE, session, nonce }), {
+    ifMatch: etag,
+  });
 }
 
 const TOMBSTONE: Omit<LeaseRecord, "session" | "nonce"> = {
-  v: 1,
   state: "dead",
   url: "",
   authorities: [],
@@ -163,7 +162,3 @@ const TOMBSTONE: Omit<LeaseRecord, "session" | "nonce"> = {
   renewed_at: "",
   shards: {},
 };
-
-function encode(record: LeaseRecord): Uint8Array<ArrayBuffer> {
-  return utf8(JSON.stringify(record));
-}

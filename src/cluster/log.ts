@@ -94,7 +94,7 @@ export class ShardLog {
     this.#retention = retention;
     this.#gathering = new Gathering(options.clock, options.breathe);
     this.#durable = retention.resume - 1;
-    retention.begin((why) => this.#stepDown(why));
+    retention.begin((why) => void this.#lose(why));
   }
 
   get epoch(): number {
@@ -271,6 +271,12 @@ export class ShardLog {
     for (const { settle } of this.#queue.splice(0)) settle(why);
     this.#retention.end();
     if (first) this.#options.onStepDown(why);
+  }
+
+  /** What is missing where somebody else owns the shard is not damaged: he has replaced it. */
+  async #lose(why: Refusal): Promise<void> {
+    if (why.code !== "not_leader") await this.#stillMine();
+    this.#stepDown(why);
   }
 
   async #stillMine(): Promise<Refusal | undefined> {

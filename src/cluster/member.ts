@@ -193,7 +193,6 @@ export class Member {
       ([shard, { epoch, seq, checkpointed }]) => [String(shard), [epoch, seq, checkpointed]] as const,
     );
     return {
-      v: 1,
       session,
       state: this.#draining ? "draining" : "serving",
       url,
@@ -271,10 +270,7 @@ export class Member {
 
   #take(shard: number): Promise<Refusal | undefined> {
     if (this.#presence.hasEnded) return Promise.resolve(draining());
-    return this.#holdings.take(shard, async (owner) => {
-      if (this.#peers.lives(owner)) return false;
-      return (await this.#watch.lookAt(owner)) ?? !this.#peers.lives(owner);
-    });
+    return this.#holdings.take(shard, (owner) => this.#watch.isOver(owner));
   }
 
   get #patience_ms(): number {

@@ -1,12 +1,13 @@
 /** What all nodes of a store must agree on, `meta/cluster`: written once, when the store is new. */
-import { fromUtf8, utf8 } from "../bytes.ts";
+import { decodeDocument, encodeDocument } from "../checked.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
 import { META_KEY, OWN_PREFIX } from "./format.ts";
 
+const FORMAT = "postern-meta/1";
+
 export interface ClusterMeta {
-  readonly v: 1;
   /** Actors hash to so many shards, for ever. */
   readonly shards: number;
   readonly nonce: string;
@@ -25,8 +26,8 @@ export async function ensureMeta(
   if (isRefusal(owned)) return owned;
   if (owned.length > 0)
     return refuse("store_unavailable", `the object ${META_KEY} is missing: the store is of another version`);
-  const meta: ClusterMeta = { v: 1, shards, nonce };
-  const put = await settledPut(store, META_KEY, utf8(JSON.stringify(meta)), { ifNoneMatch: "*" });
+  const meta: ClusterMeta = { shards, nonce };
+  const put = await settledPut(store, META_KEY, encodeDocument(FORMAT, meta), { ifNoneMatch: "*" });
   if (put.outcome === "won") return meta;
   const again = put.outcome === "lost" ? await readMeta(store) : undefined;
   return again ?? refuse("store_unavailable", `the object ${META_KEY} was not written`);
@@ -40,10 +41,7 @@ export async function readMeta(store: Store): Promise<ClusterMeta | undefined | 
 }
 
 export function parseMeta(body: Uint8Array): ClusterMeta | undefined {
-  try {
-    const meta = JSON.parse(fromUtf8(body) ?? "") as ClusterMeta;
-    return meta.v === 1 && Number.isInteger(meta.shards) && meta.shards > 0 ? meta : undefined;
-  } catch {
-    return undefined;
-  }
+  const meta: Partial<ClusterMeta> | undefined = decodeDocument(FORMAT, body);
+  const { shards = 0 } = meta ?? {};
+  return Number.isInteger(shards) && shards > 0 ? (meta as ClusterMeta) : undefined;
 }

@@ -4,12 +4,14 @@
  * Taking the ownership raises the epoch; giving it up leaves the epoch and names nobody. The object also says where
  * recovery begins: the checkpoint.
  */
-import { fromUtf8, utf8 } from "../bytes.ts";
+import { decodeDocument, encodeDocument } from "../checked.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Store } from "../store/contract.ts";
 import { settledPut } from "../store/settle.ts";
 import { logPrefix, ownKey } from "./format.ts";
-import { deposed } from "./refusals.ts";
+import { damaged, deposed } from "./refusals.ts";
+
+const FORMAT = "postern-own/1";
 
 export interface Checkpoint {
   /** The last log slot that the checkpoint contains. */
@@ -66,17 +68,13 @@ export async function readOwnership(store: Store, shard: number): Promise<Owned 
   const found = await store.get(ownKey(shard));
   if (found === undefined || isRefusal(found)) return found;
   const ownership = parseOwnership(found.body);
-  if (ownership === undefined) return refuse("store_unavailable", `the object ${ownKey(shard)} is damaged`);
+  if (ownership === undefined) return damaged("object", ownKey(shard), "is damaged");
   return { ownership, etag: found.etag };
 }
 
 export function parseOwnership(body: Uint8Array): Ownership | undefined {
-  try {
-    const ownership = JSON.parse(fromUtf8(body) ?? "") as Ownership;
-    return Number.isSafeInteger(ownership.epoch) ? ownership : undefined;
-  } catch {
-    return undefined;
-  }
+  const ownership: Partial<Ownership> | undefined = decodeDocument(FORMAT, body);
+  return Number.isSafeInteger(ownership?.epoch) ? (ownership as Ownership) : undefined;
 }
 
 /** Whether the record still speaks of the same reign. A reign changes its own record with each checkpoint. */
@@ -93,7 +91,7 @@ async function refuseLost(store: Store, shard: number): Promise<Refusal | undefi
   // Another node may have begun the shard just now. Then the record is there.
   const again = await readOwnership(store, shard);
   if (again !== undefined) return isRefusal(again) ? again : deposed(shard);
-  return refuse("store_unavailable", `the object ${ownKey(shard)} is missing`);
+  return damaged("object", ownKey(shard), "is missing");
 }
 
 async function write(
@@ -103,7 +101,7 @@ async function write(
   etag: string | undefined,
 ): Promise<Owned | Refusal> {
   const condition = etag === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: etag };
-  const put = await settledPut(store, ownKey(shard), utf8(JSON.stringify(ownership)), condition);
+  const put = await settledPut(store, ownKey(shard), encodeDocument(FORMAT, ownership), condition);
   if (put.outcome === "won") return { ownership, etag: put.etag };
   if (put.outcome === "lost") return deposed(shard);
   return refuse("store_unavailable", `the store did not say whether shard ${shard} was taken: ${put.reason}`);

@@ -22,6 +22,14 @@ interface Seen {
   readonly life: AbortController;
 }
 
+/** One that is dead and whose lease is still there, in the version that was seen. */
+export interface DeadPeer {
+  readonly session: string;
+  readonly etag: string;
+  /** Its lease says so already. */
+  readonly isDeclared: boolean;
+}
+
 /** When a look at a lease began and ended, by this node's monotonic clock. */
 export interface Look {
   readonly asked_ms: number;
@@ -101,8 +109,7 @@ export class Peers {
     return this.#seen.get(session)?.confirmed === true;
   }
 
-  /** Those that are dead and whose leases are still there, with the version that was seen. */
-  get dead(): readonly { readonly session: string; readonly etag: string; readonly isDeclared: boolean }[] {
+  get dead(): readonly DeadPeer[] {
     return [...this.#seen].flatMap(([session, { record, etag, dead }]) =>
       dead ? [{ session, etag, isDeclared: record?.state === "dead" }] : [],
     );

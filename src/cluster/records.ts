@@ -1,6 +1,8 @@
 /**
  * What a shard's log amounts to, as the log sees it: *records*, texts by key, of which a checkpoint writes only those
  * that changed. What a record means is the actors' business.
+ *
+ * `restore`, `apply` and `lines` throw where a text does not fit what they know; the log reports where it stands.
  */
 import type { Refusal } from "../errors.ts";
 

@@ -19,13 +19,13 @@ import {
   type LogObject,
   logKey,
   logPrefix,
-  partKey,
+  manifestKey,
   type SlotHeader,
   slotOf,
 } from "./format.ts";
-import { type Checkpoint, type Owned, readOwnership } from "./ownership.ts";
+import { type Owned, readOwnership } from "./ownership.ts";
 import type { Records } from "./records.ts";
-import { deposed } from "./refusals.ts";
+import { damaged, deposed, used } from "./refusals.ts";
 
 export interface Recovered {
   /** The slot of my first entries. All before it is settled for ever. */
@@ -76,8 +76,10 @@ class Recovery {
     if (checkpoint !== null) {
       const opened = await checkpoints.open(checkpoint);
       if (isRefusal(opened)) return opened;
-      const failed = restore(this.#shard, checkpoint, opened.common, records);
-      if (failed !== undefined) return failed;
+      const misfit = used("object", manifestKey(this.#shard, checkpoint.id), () => {
+        for (const line of opened.common) records.restore(line);
+      });
+      if (misfit !== undefined) return misfit;
       reign = opened.epoch;
     }
     const listed = await this.#list();
@@ -97,25 +99,14 @@ class Recovery {
         continue;
       }
       if (header.epoch > reign)
-        return refuse(
-          "store_unavailable",
-          `the seal before the object ${logKey(this.#shard, seq)} is missing`,
-        );
+        return damaged("object", logKey(this.#shard, seq), "is without the seal before it");
       // Of an epoch that was over when it was written: void.
-      const failed = header.epoch === reign ? this.#apply(seq, lines, records) : undefined;
-      if (failed !== undefined) return failed;
+      const isVoid = header.epoch < reign;
+      const misfit = used("object", logKey(this.#shard, seq), () => {
+        if (!isVoid) for (const line of lines) records.apply(line);
+      });
+      if (misfit !== undefined) return misfit;
       seq++;
-    }
-  }
-
-  /** It passed its checksum; what cannot be read all the same, as of a newer version, stops this shard only. */
-  #apply(seq: number, lines: readonly string[], records: Records): Refusal | undefined {
-    try {
-      for (const line of lines) records.apply(line);
-      return undefined;
-    } catch {
-      const key = logKey(this.#shard, seq);
-      return refuse("store_unavailable", `the object ${key} holds an entry that this version cannot read`);
     }
   }
 
@@ -135,9 +126,7 @@ class Recovery {
     if (put.outcome === "unknown")
       return refuse("store_unavailable", `the seal of shard ${this.#shard}: ${put.reason}`);
     if (put.outcome === "won") return { header, lines: [], bytes: body.length };
-    return (
-      (await this.#read(seq)) ?? refuse("store_unavailable", `the slot ${logKey(this.#shard, seq)} is gone`)
-    );
+    return (await this.#read(seq)) ?? damaged("object", logKey(this.#shard, seq), "is gone");
   }
 
   /**
@@ -155,7 +144,7 @@ class Recovery {
       const again = await this.#read(seq);
       if (again !== undefined) return isRefusal(again) ? again : undefined;
       // A newer owner may have collected it.
-      const gone = refuse("store_unavailable", `the object ${logKey(this.#shard, seq)} is missing`);
+      const gone = damaged("object", logKey(this.#shard, seq), "is missing");
       return (await this.#confirm(seq)) ?? gone;
     }
     return undefined;
@@ -195,22 +184,7 @@ class Recovery {
     const found = await this.#store.get(key);
     if (found === undefined || isRefusal(found)) return found;
     const decoded = decodeSlot(found.body);
-    if (typeof decoded === "string") return refuse("store_unavailable", `the object ${key} ${decoded}`);
+    if (typeof decoded === "string") return damaged("object", key, decoded);
     return { ...decoded, bytes: found.body.length };
-  }
-}
-
-function restore(
-  shard: number,
-  { id }: Checkpoint,
-  common: readonly string[],
-  records: Records,
-): Refusal | undefined {
-  try {
-    for (const line of common) records.restore(line);
-    return undefined;
-  } catch {
-    const key = partKey(shard, id, "common", 0);
-    return refuse("store_unavailable", `the object ${key} holds a line that this version cannot read`);
   }
 }

@@ -1,6 +1,25 @@
-/** What the cluster says where a call cannot be done here or now. None of these calls had an effect. */
+/** What the cluster says where a call cannot be done here or now, or ever. None of these calls had an effect. */
 import { type Refusal, refuse } from "../errors.ts";
 import type { LivingOwner } from "./owners.ts";
+
+/** What the store should hold, and does not: the shard stops, and no other. */
+export function damaged(kind: "object" | "record", key: string, how: string): Refusal {
+  return refuse("store_unavailable", `the ${kind} ${key} ${how}`, { damaged: key });
+}
+
+/**
+ * What the records make of a text from the store. It has passed its checksum, so where they throw, another version or
+ * a bug has written it.
+ */
+export function used<T>(kind: "object" | "record", key: string, use: () => T): T | Refusal {
+  try {
+    return use();
+  } catch (error) {
+    // A parser's own message quotes the text.
+    const why = error instanceof Error && !(error instanceof SyntaxError) ? `: ${error.message}` : "";
+    return damaged(kind, key, `cannot be used${why}`);
+  }
+}
 
 /** To a writer that lost its shard. */
 export function deposed(shard: number): Refusal {
@@ -13,6 +32,11 @@ export function notLeader(shard: number, owner: LivingOwner | undefined): Refusa
   if (owner === undefined) return refusal;
   const { lease, epoch } = owner;
   return refusal.with({ leader: { session: lease.session, url: lease.url, epoch } });
+}
+
+/** To whoever has passed a call on and is no node that lives, as far as is known here. */
+export function unknownNode(): Refusal {
+  return refuse("not_leader", "the node that has passed the call on is not known here");
 }
 
 /** A moment later somebody leads it. */

@@ -36,7 +36,7 @@ export class Retention {
   readonly #records: Records;
   readonly #checkpoints: Checkpoints;
   #owned: Owned;
-  #onDeposed: (why: Refusal) => void = () => {};
+  #onLost: (why: Refusal) => void = () => {};
   /** What reading the log behind the checkpoint costs, in bytes. */
   #logWeight: number;
   /** What the last checkpoint cost. */
@@ -69,9 +69,9 @@ export class Retention {
     this.#knownFrom = this.checkpointed;
   }
 
-  /** @param onDeposed told when the ownership turns out to be lost */
-  begin(onDeposed: (why: Refusal) => void): void {
-    this.#onDeposed = onDeposed;
+  /** @param onLost told when the ownership turns out to be lost, or what the store should hold */
+  begin(onLost: (why: Refusal) => void): void {
+    this.#onLost = onLost;
     // An earlier owner may not have finished its sweep. Serving need not wait for it.
     if (this.#owned.ownership.checkpoint !== null) this.#inBackground(this.#sweep());
   }
@@ -156,30 +156,29 @@ export class Retention {
   }
 
   async #write(capture: Capture, seq: number): Promise<void> {
-    const { store, shard, session, nonce } = this.#options;
     this.#logWeight = 0;
+    const failed = await this.#replace(capture, seq);
+    capture.settle(failed === undefined);
+    if (failed === undefined) await this.#sweep();
+    else if (failed.code === "not_leader" || failed.facts.damaged !== undefined) this.#onLost(failed);
+    // Without a checkpoint the log only stays longer.
+    else if (!this.#closed) this.#options.onCheckpointFailed?.(failed);
+  }
+
+  async #replace(capture: Capture, seq: number): Promise<Refusal | undefined> {
+    const { store, shard, session, nonce } = this.#options;
     const { epoch } = this.#owned.ownership;
     const header = () => ({ kind: "part", epoch, session, nonce: nonce() }) as const;
     const written = await this.#checkpoints.write(capture, seq, header, () => this.#closed);
-    if (isRefusal(written)) return this.#abandon(capture, written);
-    const owned = await update(store, shard, this.#owned, {
-      nonce: nonce(),
-      checkpoint: written.checkpoint,
-      collected: this.#collected,
-    });
-    if (isRefusal(owned)) return this.#abandon(capture, owned);
+    if (isRefusal(written)) return written;
+    const { checkpoint } = written;
+    const changes = { nonce: nonce(), checkpoint, collected: this.#collected };
+    const owned = await update(store, shard, this.#owned, changes);
+    if (isRefusal(owned)) return owned;
     this.#owned = owned;
     this.#checkpoints.adopt(written);
     this.#checkpointBytes = written.bytes;
-    capture.settle(true);
-    await this.#sweep();
-  }
-
-  /** Without a checkpoint the log only stays longer; but a lost ownership means that I am deposed. */
-  #abandon(capture: Capture, why: Refusal): void {
-    capture.settle(false);
-    if (why.code === "not_leader") this.#onDeposed(why);
-    else if (!this.#closed) this.#options.onCheckpointFailed?.(why);
+    return undefined;
   }
 
   /** Deletes data slots and pages that the checkpoint has made needless. Seals stay for ever. */

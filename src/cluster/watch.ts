@@ -1,13 +1,16 @@
 /**
  * Looks at the leases of the other nodes: reads them often, lists them as often as they are renewed, and buries those
  * that have died, so that their holders cannot renew them any more.
+ *
+ * Nobody is deposed before he is buried. A claim that was on its way for long would else arrive when the owner has
+ * renewed its lease and answers from it again.
  */
-import { isRefusal, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Store } from "../store/contract.ts";
 import type { Clock } from "./clock.ts";
 import { NODE_PREFIX, nodeKey } from "./format.ts";
 import { bury, parseLease } from "./lease.ts";
-import type { Peers } from "./peers.ts";
+import type { DeadPeer, Peers } from "./peers.ts";
 
 export interface WatchOptions {
   readonly store: Store;
@@ -24,7 +27,7 @@ export interface WatchOptions {
 export class Watch {
   readonly #options: WatchOptions;
   readonly #peers: Peers;
-  readonly #burying = new Set<string>();
+  readonly #burying = new Map<string, Promise<boolean | Refusal>>();
   /** Those who wait for the next list. */
   #meeting: Promise<void> | undefined;
   /** When leases were listed, and when they were asked for. */
@@ -54,7 +57,9 @@ export class Watch {
     const listed = await this.#list();
     if (isRefusal(listed)) return;
     const known = new Set(this.#peers.sessions);
-    await Promise.all(listed.filter((session) => !known.has(session)).map((session) => this.lookAt(session)));
+    await Promise.all(
+      listed.filter((session) => !known.has(session)).map((session) => this.#lookAt(session)),
+    );
   }
 
   /** One look at all leases that are known, and at new ones when it is time. Refusal: `store_unavailable`. */
@@ -66,9 +71,22 @@ export class Watch {
       if (isRefusal(listed)) return listed;
       for (const session of listed) sessions.add(session);
     }
-    await Promise.all([...sessions].map((session) => this.lookAt(session)));
-    this.#buryDead();
+    await Promise.all([...sessions].map((session) => this.#lookAt(session)));
+    for (const dead of this.#peers.dead) void this.#bury(dead);
     return undefined;
+  }
+
+  /**
+   * Whether the session's lease is over for good: it is gone, or was declared dead, if need be now by me.
+   * Refusal: `store_unavailable`.
+   */
+  async isOver(session: string): Promise<boolean | Refusal> {
+    if (this.#peers.lives(session)) return false;
+    const found = await this.#lookAt(session);
+    if (isRefusal(found)) return found;
+    if (found === "gone") return true;
+    const seen = this.#peers.dead.find((dead) => dead.session === session);
+    return seen !== undefined && this.#bury(seen);
   }
 
   /** The sessions of the other nodes' leases. */
@@ -83,24 +101,36 @@ export class Watch {
   }
 
   /** Refusal: `store_unavailable`; then nothing is known that was not known before. */
-  async lookAt(session: string): Promise<Refusal | undefined> {
+  async #lookAt(session: string): Promise<"gone" | "there" | Refusal> {
     const { store, clock } = this.#options;
     const asked_ms = clock.now_ms();
     const found = await store.get(nodeKey(session));
     if (isRefusal(found)) return found;
-    if (found === undefined) this.#peers.gone(session);
-    else
-      this.#peers.saw(session, parseLease(found.body), found.etag, { asked_ms, answered_ms: clock.now_ms() });
-    return undefined;
+    if (found === undefined) {
+      this.#peers.gone(session);
+      return "gone";
+    }
+    this.#peers.saw(session, parseLease(found.body), found.etag, { asked_ms, answered_ms: clock.now_ms() });
+    return "there";
   }
 
-  #buryDead(): void {
+  /** @returns whether nobody can renew the lease any more: `false` where it has changed since it was seen. */
+  #bury(seen: DeadPeer): Promise<boolean | Refusal> {
+    const { session } = seen;
+    const known = this.#burying.get(session);
+    if (known !== undefined) return known;
+    const burying = this.#declare(seen).finally(() => this.#burying.delete(session));
+    this.#burying.set(session, burying);
+    return burying;
+  }
+
+  async #declare({ session, etag, isDeclared }: DeadPeer): Promise<boolean | Refusal> {
     const { store, nonce } = this.#options;
-    for (const { session, etag, isDeclared } of this.#peers.dead) {
-      if (this.#burying.has(session)) continue;
-      this.#burying.add(session);
-      const done = isDeclared ? store.delete(nodeKey(session)) : bury(store, session, etag, nonce());
-      void done.finally(() => this.#burying.delete(session));
-    }
+    const outcome = isDeclared ? "won" : (await bury(store, session, etag, nonce())).outcome;
+    if (outcome === "unknown")
+      return refuse("store_unavailable", `the store did not say whether ${session} was declared dead`);
+    // What is dead needs no lease. Should it stay, the next look finds it.
+    if (outcome === "won") void store.delete(nodeKey(session));
+    return outcome === "won";
   }
 }

@@ -15,22 +15,36 @@ export type OrderClass = "free" | "stays" | "steps" | "never";
 
 const CLASSES: readonly OrderClass[] = ["free", "stays", "steps", "never"];
 
-/** @param automata of all monitors that a call must pass; without any, nothing holds a message back */
-export function orderClass(automata: readonly Automaton[], message: string): OrderClass {
-  const worst = automata.map((automaton) => CLASSES.indexOf(classIn(automaton, message)));
+/**
+ * @param automata of all monitors that a call must pass; without any, nothing holds a message back
+ * @param become what the first of them may be replaced by: the behaviours that the actor may become
+ */
+export function orderClass(
+  automata: readonly Automaton[],
+  message: string,
+  become: readonly Automaton[] = [],
+): OrderClass {
+  const worst = automata.map((automaton, index) =>
+    CLASSES.indexOf(classIn(index === 0 ? [automaton, ...become] : [automaton], message)),
+  );
   return CLASSES[Math.max(0, ...worst)] ?? "never";
 }
 
-function classIn(automaton: Automaton, message: string): OrderClass {
+/** In all states of all of them together: which of them is in force is not known. */
+function classIn(automata: readonly Automaton[], message: string): OrderClass {
   let loops = 0;
   let moves = 0;
-  for (let state = 0; state < automaton.stateCount; state++) {
-    const to = automaton.next(state, message);
-    if (to === state) loops++;
-    else if (to !== undefined) moves++;
+  let states = 0;
+  for (const automaton of automata) {
+    states += automaton.stateCount;
+    for (let state = 0; state < automaton.stateCount; state++) {
+      const to = automaton.next(state, message);
+      if (to === state) loops++;
+      else if (to !== undefined) moves++;
+    }
   }
   if (moves > 0) return "steps";
-  if (loops === automaton.stateCount) return "free";
+  if (loops === states) return "free";
   return loops > 0 ? "stays" : "never";
 }
 
@@ -54,8 +68,9 @@ export function messageClass(
   automata: readonly Automaton[],
   message: string,
   { reads, stateless }: MessageFacts,
+  become: readonly Automaton[] = [],
 ): MessageClass {
-  const order = orderClass(automata, message);
+  const order = orderClass(automata, message, become);
   if (order === "never") return { order, owner: false, writes: false };
   return { order, owner: order !== "free" || !stateless, writes: order === "steps" || !(reads || stateless) };
 }

@@ -17,6 +17,8 @@ export interface Monitor {
   readonly automaton: Automaton;
   /** Index in the token, counted from 0, and whole text. Absent: the actor's behaviour. */
   readonly caveat?: { readonly index: number; readonly text: string };
+  /** What the actor has become, where this is its behaviour and not the one that it began under. */
+  readonly name?: string;
 }
 
 export interface Step {
@@ -28,16 +30,33 @@ export interface Step {
 /** The state of each monitor by id; 0, the start, for one never seen. */
 export type MonitorStates = (id: string) => number;
 
+/** Whether another token than the caller's moved a monitor last; `undefined` where it stands at its start. */
+export type MovedByAnother = (id: string) => boolean | undefined;
+
 const ID_TAG = utf8("postern/monitor/v1");
+const TOKEN_TAG = utf8("postern/token/v1");
 const ID_BYTES = 16;
 
 /** @param chainSignature the macaroon's signature just after the caveat was added. */
 export function monitorId(chainSignature: Uint8Array): string {
-  return toHex(sha256(concat(ID_TAG, chainSignature)).subarray(0, ID_BYTES));
+  return idOf(ID_TAG, chainSignature);
+}
+
+/**
+ * What names a token where it is told which one moved a monitor. No monitor's id, and like it no secret.
+ * @param chainSignature the macaroon's last one
+ */
+export function tokenDigest(chainSignature: Uint8Array): string {
+  return idOf(TOKEN_TAG, chainSignature);
+}
+
+function idOf(tag: Uint8Array, chainSignature: Uint8Array): string {
+  return toHex(sha256(concat(tag, chainSignature)).subarray(0, ID_BYTES));
 }
 
 /**
  * @param among the messages that the token allows at all; only these are told as enabled
+ * @param movedByAnother so that a refusal can tell whether the caller himself has brought the monitor where it stands
  * @returns one step for each monitor, to be applied together, or `out_of_order` with what is enabled now.
  */
 export function stepAll(
@@ -45,13 +64,17 @@ export function stepAll(
   states: MonitorStates,
   message: string,
   among?: ReadonlySet<string>,
+  movedByAnother?: MovedByAnother,
 ): readonly Step[] | Refusal {
   const steps: Step[] = [];
   for (const monitor of monitors) {
     const { id, automaton } = monitor;
     const from = states(id);
     const to = automaton.next(from, message);
-    if (to === undefined) return outOfOrder(monitor, enabledNow(monitors, states, among), states, message);
+    if (to === undefined) {
+      const enabled = enabledNow(monitors, states, among);
+      return outOfOrder(monitor, from, message, enabled, movedByAnother?.(id));
+    }
     // One id is one monitor: met twice it still moves once.
     if (!steps.some((step) => step.id === id)) steps.push({ id, from, to });
   }
@@ -74,18 +97,25 @@ export function enabledNow(
 }
 
 function outOfOrder(
-  { automaton, caveat, id }: Monitor,
-  enabled: readonly string[],
-  states: MonitorStates,
+  { automaton, caveat, name }: Monitor,
+  state: number,
   message: string,
+  enabled: readonly string[],
+  moved_by_sibling: boolean | undefined,
 ): Refusal {
-  const by = caveat === undefined ? "the actor's behaviour" : `caveat ${caveat.index} (${caveat.text})`;
+  const behaviour = `the actor's behaviour${name === undefined ? "" : ` ${name}`}`;
+  const by = caveat === undefined ? behaviour : `caveat ${caveat.index} (${caveat.text})`;
+  const sibling = moved_by_sibling === true ? ", which another token moved last" : "";
   let instead = `admitted now: ${enabled.join(", ")}`;
   if (enabled.length === 0)
     instead =
-      automaton.enabled(states(id)).length === 0
+      automaton.enabled(state).length === 0
         ? "nothing is admitted any more: the protocol is finished"
         : "nothing is admitted now: the protocols and caveats that apply here have no next message in common";
-  const detail = `${message} is not admitted now by ${by}; ${instead}`;
-  return refuse("out_of_order", detail, caveat === undefined ? { enabled } : { enabled, caveat });
+  return refuse("out_of_order", `${message} is not admitted now by ${by}${sibling}; ${instead}`, {
+    enabled,
+    ...(caveat !== undefined && { caveat }),
+    ...(name !== undefined && { behaviour: name }),
+    ...(moved_by_sibling !== undefined && { moved_by_sibling }),
+  });
 }

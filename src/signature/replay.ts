@@ -49,6 +49,13 @@ export class ReplayWindow {
     else bucket.push(key);
   }
 
+  /** The request had no effect after all, and may come again. @param until_s as it was remembered */
+  release(key: string, until_s: number): void {
+    if (!this.#seen.delete(key)) return;
+    const left = this.#bySecond.get(until_s)?.filter((other) => other !== key) ?? [];
+    this.#bySecond.set(until_s, left);
+  }
+
   #forget(now_s: number): void {
     const now = Math.floor(now_s);
     if (now <= this.#forgottenUntil_s) return;

@@ -18,7 +18,10 @@ export interface StoredObject {
 
 export type PutCondition = { readonly ifNoneMatch: "*" } | { readonly ifMatch: string };
 
-/** `conflict`: certainly not applied, and never will be, because the key held something else or was being written. */
+/**
+ * `conflict`: this sending was certainly not applied, and never will be, because the key was being written or held
+ * something else: another's bytes, or the same ones, where a copy of the request has come first (`settle.ts`).
+ */
 export type PutOutcome =
   | { readonly outcome: "done"; readonly etag: string }
   | { readonly outcome: "conflict" }

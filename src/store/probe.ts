@@ -45,10 +45,10 @@ class Probe {
     if (isRefusal(before)) return refuse("store_unavailable", `the store cannot be probed: ${before.detail}`);
     const created = await this.#put(key, first, ABSENT);
     if (created.outcome !== "won") return refused(created, "it refuses to create a key that is absent");
-    const again = await this.#put(key, this.#body(), ABSENT);
-    if (again.outcome !== "lost") return refused(again, "it ignores If-None-Match");
     const found = await this.#holds(key, first, created.etag);
     if (found !== undefined) return found;
+    const again = await this.#put(key, this.#body(), ABSENT);
+    if (again.outcome !== "lost") return refused(again, "it ignores If-None-Match");
 
     const updated = await this.#put(key, second, { ifMatch: created.etag });
     if (updated.outcome !== "won") return refused(updated, "it refuses an If-Match that matches");

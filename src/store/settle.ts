@@ -29,26 +29,28 @@ export interface Put {
   readonly condition: PutCondition;
 }
 
-/** @param patience waits before the unclear put of this number is read back, and says whether it may be sent again */
+/** @param patience waits after the unclear put of this number, and says whether it may be sent again */
 export async function settle(
   store: Pick<Store, "get" | "put">,
   { key, body, condition }: Put,
   patience: (attempt: number) => Promise<boolean>,
 ): Promise<Settled> {
-  let reason = "";
-  let unclear = false;
+  let reason = "it answers a conflict where none can be seen";
   for (let attempt = 1, goOn = true; goOn; attempt++) {
     const put = await store.put(key, body, condition);
     if (put.outcome === "done") return { outcome: "won", etag: put.etag };
-    // A conflict after an unclear attempt may be with my own bytes.
-    if (put.outcome === "conflict" && !unclear) return { outcome: "lost" };
-    if (put.outcome === "unknown") reason = put.reason;
-    unclear = true;
-    goOn = await patience(attempt);
+    const isClear = put.outcome === "conflict";
+    if (!isClear) {
+      ({ reason } = put);
+      goOn = await patience(attempt);
+    }
+    // Also after a conflict: it is with my own bytes where an earlier sending, or a copy made on the way, came first.
     const found = await store.get(key);
-    if (isRefusal(found)) continue;
-    if (found !== undefined && sameBytes(found.body, body)) return { outcome: "won", etag: found.etag };
-    if (!isUnchanged(found, condition)) return { outcome: "lost" };
+    if (!isRefusal(found)) {
+      if (found !== undefined && sameBytes(found.body, body)) return { outcome: "won", etag: found.etag };
+      if (!isUnchanged(found, condition)) return { outcome: "lost" };
+    }
+    if (isClear) goOn = await patience(attempt);
   }
   return { outcome: "unknown", reason };
 }

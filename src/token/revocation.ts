@@ -14,7 +14,7 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concat, fromUtf8, toHex, utf8 } from "../bytes.ts";
-import { crc32 } from "../crc32.ts";
+import { decodeChecked, encodeChecked } from "../checked.ts";
 import { type Refusal, type RefusalFacts, refuse } from "../errors.ts";
 import { REVOCATION_GRACE_MS, REVOCATIONS_PER_PAGE, REVOCATIONS_PER_TENANT_MAX } from "../limits.ts";
 import { HOLDER, TENANT_NAME } from "../names.ts";
@@ -151,24 +151,19 @@ export interface Page {
   readonly entries: readonly Revocation[];
 }
 
-const MAGIC = "postern-revoked/1";
+const FORMAT = "postern-revoked/1";
 
 /** @param nonce makes the bytes unique for `settledPut` */
 export function encodePage({ tenant, page, entries }: Page, nonce: string): Uint8Array<ArrayBuffer> {
   const lines = [{ tenant, page, nonce }, ...entries].map((line) => JSON.stringify(line));
-  const body = lines.join("\n");
-  return utf8(`${MAGIC} ${checksum(utf8(body))}\n${body}`);
+  return encodeChecked(FORMAT, utf8(lines.join("\n")));
 }
 
 /** @returns what is wrong, as a clause, where it is not this page or cannot be trusted. Not one entry is skipped. */
 export function decodePage(bytes: Uint8Array, tenant: string, page: number): Page | string {
-  const text = fromUtf8(bytes) ?? "";
-  const head = `${MAGIC} `;
-  const bodyAt = head.length + 9;
-  if (!text.startsWith(head)) return "is not of format 1";
-  if (text.slice(head.length, bodyAt) !== `${checksum(bytes.subarray(bodyAt))}\n`)
-    return "does not match its checksum";
-  const lines = text.slice(bodyAt).split("\n").map(parseLine);
+  const body = decodeChecked(FORMAT, bytes);
+  if (typeof body === "string") return body;
+  const lines = (fromUtf8(body) ?? "").split("\n").map(parseLine);
   const [header, ...entries] = lines;
   if (header?.["tenant"] !== tenant || header["page"] !== page) return "is another page than its key says";
   if (entries.length > REVOCATIONS_PER_PAGE) return `has more than ${REVOCATIONS_PER_PAGE} entries`;
@@ -199,8 +194,4 @@ function readRevocation({ kind, value, at, until_ms, reason }: Line): Revocation
     ...(typeof until_ms === "number" && { until_ms }),
     ...(typeof reason === "string" && { reason }),
   };
-}
-
-function checksum(bytes: Uint8Array): string {
-  return crc32(bytes).toString(16).padStart(8, "0");
 }

@@ -5,13 +5,15 @@
  * turn carries the seed of its call into the state, so a state tells which calls took effect, in which order.
  */
 
-import type { Actor } from "../../src/actor/actor.ts";
+import type { Actor, MonitorState } from "../../src/actor/actor.ts";
+import { isOver } from "../../src/actor/per-root.ts";
 import type { Call, CaveatMonitor, Protocols } from "../../src/actor/shard.ts";
 import type { Turn } from "../../src/dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
 import { type Automaton, compileProtocol } from "../../src/protocol/automaton.ts";
 import { stepAll } from "../../src/protocol/monitor.ts";
+import { findWidening } from "../../src/protocol/narrower.ts";
 
 export const BEHAVIOUR = "open ; (deposit | withdraw | balance)* ; close";
 export const NOW_MS = 1_767_225_600_000;
@@ -51,9 +53,11 @@ export function callOf(message: string, given: Partial<Call> = {}): Call {
     message,
     args: {},
     signer: "ab".repeat(32),
+    token: { root: "r", digest: "t" },
     now_ms: NOW_MS,
     seed: unique,
     behaviour: BEHAVIOUR,
+    become: new Map(),
     monitors: [],
     counts: [],
     messages: undefined,
@@ -74,6 +78,7 @@ export const protocols: Protocols = {
     return known;
   },
   step: stepAll,
+  widening: findWidening,
 };
 
 export function compiled(expression: string): Automaton {
@@ -87,6 +92,21 @@ export function caveat(id: string, expression: string, until_ms?: number): Cavea
   return { id, automaton: compiled(expression), caveat: { index: 0, text }, until_ms };
 }
 
-export function monitorsOf({ monitors }: Actor): Record<string, number> {
-  return Object.fromEntries([...monitors].map(([id, { state }]) => [id, state]));
+export interface StoredMonitor {
+  readonly root: string;
+  readonly id: string;
+  readonly monitor: MonitorState;
+}
+
+/** Those that are not over, in no order that matters. */
+export function monitorsLeft({ monitors }: Actor, now_ms: number): readonly StoredMonitor[] {
+  const all: StoredMonitor[] = [];
+  for (const [root, own] of monitors)
+    for (const [id, monitor] of own) if (!isOver(monitor.until_ms, now_ms)) all.push({ root, id, monitor });
+  return all.toSorted((a, b) => a.root.localeCompare(b.root) || a.id.localeCompare(b.id));
+}
+
+/** The state of each monitor by its id. */
+export function monitorsOf(actor: Actor): Record<string, number> {
+  return Object.fromEntries(monitorsLeft(actor, 0).map(({ id, monitor }) => [id, monitor.state]));
 }

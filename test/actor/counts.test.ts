@@ -6,7 +6,7 @@ import { type CaveatCount, type CountState, countAll } from "../../src/actor/cou
 import { Shard } from "../../src/actor/shard.ts";
 import type { Count } from "../../src/authorize/values.ts";
 import { isRefusal } from "../../src/errors.ts";
-import { COUNTS_PER_ACTOR_MAX, RATE_SLOTS } from "../../src/limits.ts";
+import { COUNTS_PER_ACTOR_MAX, COUNTS_PER_ROOT_MAX, RATE_SLOTS } from "../../src/limits.ts";
 import { outcome, refused } from "../token/outcome.ts";
 import { callOf, caveat, NOW_MS, protocols } from "./counter.ts";
 import { loaded, Shelf, ShelfLog } from "./shelf.ts";
@@ -187,6 +187,11 @@ describe("at the actor", () => {
     }
   }
 
+  function idsOf({ counts }: Actor): string[] {
+    const ids: string[] = [];
+    for (const [, own] of counts) ids.push(...own.keys());
+    return ids;
+  }
   const three = { counts: [uses(3)] };
 
   test("what takes effect counts, with all that hold the caveat, and what is refused does not", async () => {
@@ -209,7 +214,7 @@ describe("at the actor", () => {
     const node = new Node();
     const repeated = { ...three, idempotency: { key: "k", digest: "d" } };
     for (let times = 0; times < 5; times++) expect(await node.call("open", repeated)).toBe("taken");
-    expect((await node.actor()).counts.get("u")?.state).toEqual([1]);
+    expect((await node.actor()).counts.get("r", "u")?.state).toEqual([1]);
   });
 
   test("of one actor are not those of another", async () => {
@@ -246,24 +251,45 @@ describe("at the actor", () => {
     await node.call("open", { counts: [uses(3, "soon", NOW_MS + 1000), uses(3), rate(3, 1000)] });
     node.checkpoint();
     const kept = await new Node(node.shelf).actor();
-    expect([...kept.counts.keys()]).toEqual(["soon", "u", "r"]);
+    expect(idsOf(kept)).toEqual(["soon", "u", "r"]);
     await node.call("deposit", { now_ms: NOW_MS + 60_000 });
     node.checkpoint();
     const left = await new Node(node.shelf).actor();
-    expect([...left.counts.keys()]).toEqual(["u"]);
+    expect(idsOf(left)).toEqual(["u"]);
   });
 
-  test("an actor counts for so many caveats, and those already there go on", async () => {
+  const share = "this token and all that share its root have";
+  test.each([
+    ["a root has its share, and nobody else is held up", COUNTS_PER_ROOT_MAX, () => "r", share],
+    [
+      "an actor has room for so many, of all roots",
+      COUNTS_PER_ACTOR_MAX,
+      (i: number) => `r${i}`,
+      "the actor has",
+    ],
+  ])("%s", async (_, most, rootOf, reason) => {
     const node = new Node();
     await node.call("open");
     const { counts } = await node.actor();
-    for (let i = 0; i < COUNTS_PER_ACTOR_MAX - 1; i++)
-      counts.set(`c${i}`, { state: [1], until_ms: NOW_MS + 1000 });
+    for (let i = 0; i < most - 1; i++)
+      counts.set(rootOf(i), `c${i}`, { state: [1], until_ms: NOW_MS + 1000 });
     expect(await node.call("deposit", three)).toBe("taken");
-    expect(await node.call("deposit", { counts: [uses(3, "one too many")] })).toBe("quota_exceeded");
+    const more = { counts: [uses(3, "one too many")] };
+    const refusal = refused(await node.shard.call(callOf("deposit", more)));
+    expect(refusal).toMatchObject({
+      code: "quota_exceeded",
+      detail: expect.stringContaining(reason) as unknown,
+    });
     expect(await node.call("deposit", three)).toBe("taken");
-    const later = { counts: [uses(3, "one too many")], now_ms: NOW_MS + 60_000 };
-    expect(await node.call("deposit", later)).toBe("taken");
-    expect((await node.actor()).counts.size).toBe(2);
+    const other = { ...more, token: { root: "other", digest: "other" } };
+    expect(await node.call("deposit", other)).toBe(most === COUNTS_PER_ROOT_MAX ? "taken" : "quota_exceeded");
+    expect(await node.call("deposit", { ...more, now_ms: NOW_MS + 60_000 })).toBe("taken");
+  });
+
+  test("of a read are written, though it moves nothing else", async () => {
+    const node = new Node();
+    await node.call("open");
+    expect(await node.call("balance", { counts: [uses(1)] })).toBe("taken");
+    expect(await new Node(node.shelf).call("balance", { counts: [uses(1)] })).toBe("caveat_denied");
   });
 });

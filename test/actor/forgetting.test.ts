@@ -11,7 +11,7 @@ import { type Answer, type Call, Shard } from "../../src/actor/shard.ts";
 import type { Capture } from "../../src/cluster/records.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import { ACTOR_IDLE_MS } from "../../src/limits.ts";
-import { callOf, caveat, NOW_MS, protocols } from "./counter.ts";
+import { callOf, caveat, monitorsLeft, NOW_MS, protocols } from "./counter.ts";
 import { Gate, loaded, Shelf, ShelfLog } from "./shelf.ts";
 
 const IDS = ["account/1", "account/2"];
@@ -35,12 +35,18 @@ const anyCall = fc
       fc.uniqueArray(fc.nat(CAVEATS.length - 1), { maxLength: 2 }),
     ),
     minutes: fc.option(fc.nat(20), { nil: undefined }),
+    token: fc.constantFrom(
+      { root: "r", digest: "t" },
+      { root: "r", digest: "u" },
+      { root: "s", digest: "v" },
+    ),
     key: fc.constantFrom("own 1", "own 2", "shared", undefined),
     policy: fc.constantFrom("open ; (deposit | withdraw | balance)* ; close", "(open | balance | deposit)*"),
   })
-  .map(({ actor, message, caveats, minutes, key, policy }) =>
+  .map(({ actor, message, caveats, minutes, token, key, policy }) =>
     callOf(message, {
       actor,
+      token,
       behaviour: policy,
       monitors: caveats.map((i) =>
         caveat(`m${i}`, CAVEATS[i] ?? "", minutes && NOW_MS + (i + 1) * minutes * 60_000),
@@ -176,10 +182,10 @@ async function unforgetting(steps: readonly Step[]) {
 async function left(actors: Actors, read: Shelf["read"], now_ms: number) {
   const seen = [];
   for (const id of IDS) {
-    const { state, behaviour, monitors, replies } = await loaded(actors, `t/${id}`, read);
+    const actor = await loaded(actors, `t/${id}`, read);
+    const { state, behaviour, replies } = actor;
     const kept = [...replies].filter(([, { until_ms }]) => until_ms >= now_ms);
-    const live = [...monitors].filter(([, { until_ms }]) => until_ms === null || until_ms + 30_000 > now_ms);
-    seen.push({ state, behaviour, kept, live });
+    seen.push({ state, behaviour, kept, live: monitorsLeft(actor, now_ms) });
   }
   return { actors: seen, nonces: new Map(actors.nonces()) };
 }

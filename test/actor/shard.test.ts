@@ -5,11 +5,7 @@ import { type Answer, type Call, Shard } from "../../src/actor/shard.ts";
 import type { ReadRecord } from "../../src/cluster/records.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
-import {
-  IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX,
-  IDEMPOTENCY_RETENTION_MS,
-  MONITORS_PER_ACTOR_MAX,
-} from "../../src/limits.ts";
+import { IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX, IDEMPOTENCY_RETENTION_MS } from "../../src/limits.ts";
 import {
   type Account,
   account,
@@ -101,7 +97,8 @@ describe("a call", () => {
     const ordered = caveat("m", "deposit ; withdraw", NOW_MS + 1000);
     expect(await node.call("deposit", { monitors: [ordered] })).toMatchObject({ reply: { balance: 1 } });
     expect((await node.account()).balance).toBe(1);
-    expect((await node.actor()).monitors.get("m")).toEqual({ state: 1, until_ms: NOW_MS + 1000 });
+    const moved = { state: 1, until_ms: NOW_MS + 1000, by: "t" };
+    expect((await node.actor()).monitors.get("r", "m")).toEqual(moved);
   });
 
   test("touches no other actor, of this tenant or another", async () => {
@@ -180,7 +177,7 @@ describe("a refusal changes nothing", () => {
     const pair = [caveat("yes", "withdraw ; deposit"), caveat("also", "withdraw*; deposit")];
     expect(await node.call("withdraw", { monitors: pair })).toMatchObject({ code: "handler_error" });
     expect(monitorsOf(await node.actor())).toEqual({});
-    expect((await node.actor()).behaviour).toEqual([BEHAVIOUR, 1]);
+    expect((await node.actor()).behaviour).toMatchObject({ expression: BEHAVIOUR, state: 1 });
   });
 });
 
@@ -189,10 +186,37 @@ describe("messages that read", () => {
     const node = new Node();
     await node.calls("open", "deposit");
     const state = await node.account();
-    const looked = await node.call("balance", { ...once("k"), monitors: [caveat("m", "balance ; balance")] });
+    const monitors = [caveat("m", "balance ; balance")];
+    const looked = await node.call("balance", { ...once("k"), monitors });
     expect(looked).toEqual({ reply: { turns: 2, balance: 1 }, kept: false });
     expect(await node.account()).toEqual(state);
     expect(monitorsOf(await node.actor())).toEqual({ m: 1 });
+    expect(await node.call("balance", { ...once("k"), monitors })).toMatchObject({ kept: true });
+  });
+
+  test("and move no monitor write nothing and use up nothing", async () => {
+    const node = await withFullLedger();
+    const before = node.contents();
+    const monitors = [caveat("m", "deposit ; balance*"), caveat("n", "balance*")];
+    expect(await node.call("balance")).toEqual({ reply: { turns: 1, balance: 0 }, kept: false });
+    expect(await node.call("balance", { monitors: monitors.slice(1) })).toMatchObject({ kept: false });
+    expect(await node.call("balance", once("looked"))).toMatchObject({ reply: { turns: 1 }, kept: false });
+    expect(await node.call("balance", { ...once("k"), monitors })).toMatchObject({ code: "out_of_order" });
+    expect(node.contents()).toEqual(before);
+    // The same key is answered anew, and may carry another message.
+    await node.calls("deposit");
+    expect(await node.call("balance", once("looked"))).toMatchObject({ reply: { turns: 2 }, kept: false });
+    // One that is to be kept has to wait for room.
+    const moving = [caveat("o", "balance ; balance")];
+    expect(await node.call("balance", { ...once("kept"), monitors: moving })).toMatchObject({
+      code: "quota_exceeded",
+    });
+  });
+
+  test("of an actor that has not begun leave no trace of it", async () => {
+    const node = new Node();
+    expect(await node.call("balance", { behaviour: "balance*" })).toMatchObject({ kept: false });
+    expect([node.shelf.entries, changesOf(node.actors).records]).toEqual([[], {}]);
   });
 
   test("may hand back the state as it was", async () => {
@@ -200,6 +224,25 @@ describe("messages that read", () => {
     await node.calls("open");
     const answer = await node.call("balance", { run: ({ state }) => ({ reply: null, state }) });
     expect(answer).toEqual({ reply: null, kept: false });
+  });
+
+  test("are answered when what they saw is durable, and by a node that leads", async () => {
+    const node = await withHeldWrites();
+    const answers = [node.call("deposit"), node.call("balance")];
+    const answered = watch(answers);
+    await quiet();
+    expect(answered()).toBe(0);
+    node.log.writes.open();
+    expect(await Promise.all(answers)).toMatchObject([{ kept: false }, { reply: { balance: 1 } }]);
+    node.log.confirmations.close();
+    const looked = node.call("balance");
+    const confirmed = watch([looked]);
+    await quiet();
+    expect(confirmed()).toBe(0);
+    node.log.confirmations.open();
+    expect(await looked).toMatchObject({ kept: false });
+    await new Node(node.shelf).calls("close");
+    expect(await node.call("balance")).toMatchObject({ code: "not_leader" });
   });
 });
 
@@ -301,30 +344,6 @@ describe("bounds", () => {
       kept: false,
     });
   });
-
-  test("an actor has so many protocols in progress, and those already there go on", async () => {
-    const node = new Node();
-    await node.calls("open");
-    const { monitors } = await node.actor();
-    const until_ms = NOW_MS + 1000;
-    for (let i = 0; i < MONITORS_PER_ACTOR_MAX; i++) monitors.set(`m${i}`, { state: 1, until_ms });
-    const two = "deposit ; deposit";
-    expect(await node.call("deposit", { monitors: [caveat("new", two)] })).toMatchObject({
-      code: "quota_exceeded",
-    });
-    expect(await node.call("deposit", { monitors: [caveat("m0", two)] })).toMatchObject({ kept: false });
-    expect(monitors.size).toBe(MONITORS_PER_ACTOR_MAX);
-    // Refused or not, looking does not change the actor: only entries do.
-    const now_ms = NOW_MS + 60_000;
-    const refused = await node.call("deposit", { now_ms, monitors: [caveat("n", "withdraw")] });
-    expect(refused).toMatchObject({ code: "out_of_order" });
-    expect(monitors.size).toBe(MONITORS_PER_ACTOR_MAX);
-    expect(await node.call("deposit", { now_ms, monitors: [caveat("new", two)] })).toMatchObject({
-      kept: false,
-    });
-    // m0 was used again, under a caveat that does not expire.
-    expect([...monitors.keys()]).toEqual(["m0", "new"]);
-  });
 });
 
 describe("acknowledged means durable", () => {
@@ -397,8 +416,8 @@ describe("an actor keeps the behaviour it began under", () => {
       kept: false,
     });
     for (const each of [node, new Node(node.shelf)]) {
-      expect((await each.actor()).behaviour).toEqual([BEHAVIOUR, 1]);
-      expect((await each.actor("t/account/2")).behaviour).toEqual([other, 0]);
+      expect((await each.actor()).behaviour).toMatchObject({ expression: BEHAVIOUR, state: 1 });
+      expect((await each.actor("t/account/2")).behaviour).toMatchObject({ expression: other, state: 0 });
     }
   });
 
@@ -407,7 +426,7 @@ describe("an actor keeps the behaviour it began under", () => {
     expect(await node.call("balance", { behaviour: "balance*" })).toMatchObject({ kept: false });
     expect((await node.actor()).behaviour).toBeUndefined();
     expect(await node.call("open")).toMatchObject({ kept: false });
-    expect((await node.actor()).behaviour).toEqual([BEHAVIOUR, 1]);
+    expect((await node.actor()).behaviour).toMatchObject({ expression: BEHAVIOUR, state: 1 });
   });
 
   test("a behaviour that does not compile refuses the call", async () => {

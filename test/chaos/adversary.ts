@@ -7,10 +7,13 @@ import { setTimeout } from "node:timers/promises";
 import { type FaultRates, seededPlan } from "../support/fault-plan.ts";
 import type { FaultGate } from "../support/fault-proxy.ts";
 import type { Seeded } from "../support/seeded.ts";
+import type { Silence } from "./failovers.ts";
 import type { ManagedNode } from "./nodes.ts";
 
-export const MISCHIEF = ["kill", "pause", "cut_off", "slow", "storm"] as const;
-type Mischief = (typeof MISCHIEF)[number];
+/** Done to a process, and to its way to the store. */
+const TO_NODES = ["kill", "vanish", "pause"] as const;
+export const MISCHIEF = [...TO_NODES, "cut_off", "slow", "storm"] as const;
+export type Mischief = (typeof MISCHIEF)[number];
 
 /** What always goes wrong a little. */
 const WEATHER: FaultRates = {
@@ -23,7 +26,10 @@ const WEATHER: FaultRates = {
     cut_after: 0.004,
     late_request: 0.002,
     late_answer: 0.002,
+    hang: 0.001,
+    conflict: 0.02,
     duplicate: 0.05,
+    twice: 0.02,
   },
 };
 const SLOW: FaultRates = { ...WEATHER, latency_ms: [30, 250] };
@@ -38,38 +44,56 @@ const STORM: FaultRates = {
     cut_after: 0.06,
     late_request: 0.04,
     late_answer: 0.04,
+    hang: 0.02,
+    conflict: 0.1,
     duplicate: 0.1,
+    twice: 0.1,
   },
 };
 
-/** A node with its way to the store. */
+/** A node with its way to the store, where that can fail. */
 export interface Victim {
   readonly node: ManagedNode;
-  readonly gate: FaultGate;
+  readonly gate: FaultGate | undefined;
   busy: boolean;
+}
+
+export interface AdversaryOptions {
+  /** Shared among adversaries: one node suffers one thing at a time. */
+  readonly victims: readonly Victim[];
+  readonly kinds: readonly Mischief[];
+  readonly random: Seeded;
+  readonly lease_ms: number;
+  readonly now_ms: () => number;
+  readonly say: (what: string) => void;
+}
+
+/** What can be done where nodes have no way to the store that could fail. */
+export function possible(kinds: readonly Mischief[], { gate }: Pick<Victim, "gate">): readonly Mischief[] {
+  return gate === undefined ? kinds.filter((kind) => TO_NODES.some((other) => other === kind)) : kinds;
 }
 
 export class Adversary {
   readonly done = new Map<Mischief, number>();
-  readonly #victims: readonly Victim[];
-  readonly #random: Seeded;
-  readonly #lease_ms: number;
+  /** Leaders that fell silent. */
+  readonly silences: Silence[] = [];
+  readonly #options: AdversaryOptions;
   #deck: Mischief[] = [];
 
-  /** @param victims shared among adversaries: one node suffers one thing at a time */
-  constructor(victims: readonly Victim[], random: Seeded, lease_ms: number) {
-    this.#victims = victims;
-    this.#random = random;
-    this.#lease_ms = lease_ms;
-    for (const { gate } of victims) gate.plan = seededPlan(random.fork(), WEATHER);
+  constructor(options: AdversaryOptions) {
+    this.#options = options;
+    const { victims, random } = options;
+    for (const { gate } of victims) if (gate !== undefined) gate.plan = seededPlan(random.fork(), WEATHER);
   }
 
   async work(isOver: () => boolean): Promise<void> {
+    const { victims, random, lease_ms } = this.#options;
     while (!isOver()) {
-      await setTimeout(this.#random.between(0.2, 1) * this.#lease_ms);
-      const free = this.#victims.filter(({ node, busy }) => node.isUp && !busy);
-      if (free.length === 0 || isOver()) continue;
-      const victim = this.#random.pick(free);
+      await setTimeout(random.between(0.2, 1) * lease_ms);
+      const well = victims.filter(({ node, busy }) => node.isUp && !busy);
+      // One must be left to take over: when all are down, nothing happens.
+      if (well.length < 2 || isOver()) continue;
+      const victim = random.pick(well);
       victim.busy = true;
       await this.#strike(victim, this.#draw());
       victim.busy = false;
@@ -77,33 +101,61 @@ export class Adversary {
   }
 
   #draw(): Mischief {
-    if (this.#deck.length === 0) this.#deck = this.#random.shuffled(MISCHIEF);
+    const { random, kinds } = this.#options;
+    if (this.#deck.length === 0) this.#deck = random.shuffled(kinds);
     return this.#deck.pop() ?? "kill";
   }
 
   async #strike({ node, gate }: Victim, mischief: Mischief): Promise<void> {
+    const { random, lease_ms } = this.#options;
     this.done.set(mischief, (this.done.get(mischief) ?? 0) + 1);
-    const lasts_ms = this.#random.between(0.3, 2) * this.#lease_ms;
+    const lasts_ms = random.between(0.3, 2) * lease_ms;
+    /** Others have taken over by then. Whoever wakes up is a zombie. */
+    const beyond_ms = random.between(1.1, 2.5) * lease_ms;
     switch (mischief) {
       case "kill":
+        this.#say(node, "is killed");
+        this.#silenced(node, mischief, Infinity);
+        return node.kill();
+      case "vanish":
+        // As a machine does that loses its power. A process that is gone would be missed at once by its neighbours.
+        this.#say(node, "vanishes");
+        this.#silenced(node, mischief, Infinity);
+        node.pause();
+        await setTimeout(1.5 * lease_ms + 1000);
         return node.kill();
       case "pause":
-        // Beyond the lease: whoever wakes up then is a zombie.
+        this.#say(node, "is stopped", beyond_ms);
+        this.#silenced(node, mischief, beyond_ms);
         node.pause();
-        await setTimeout(this.#random.between(1.1, 2.5) * this.#lease_ms);
+        await setTimeout(beyond_ms);
         return node.resume();
-      case "cut_off":
-        gate.cutOff(this.#random.pick(["reset", "silence"]));
+      case "cut_off": {
+        const how = random.pick(["reset", "silence"] as const);
+        this.#say(node, `is cut off from the store (${how})`, lasts_ms);
+        gate?.cutOff(how);
         await setTimeout(lasts_ms);
-        return gate.heal();
+        return gate?.heal();
+      }
       case "slow":
       case "storm":
-        gate.plan = seededPlan(this.#random.fork(), mischief === "slow" ? SLOW : STORM);
+        this.#say(node, mischief === "slow" ? "has a slow store" : "has a store that fails", lasts_ms);
+        if (gate !== undefined) gate.plan = seededPlan(random.fork(), mischief === "slow" ? SLOW : STORM);
         await setTimeout(lasts_ms);
-        gate.plan = seededPlan(this.#random.fork(), WEATHER);
+        if (gate !== undefined) gate.plan = seededPlan(random.fork(), WEATHER);
         return undefined;
       default:
         throw new Error(`no such mischief: ${String(mischief satisfies never)}`);
     }
+  }
+
+  #silenced({ leads }: ManagedNode, how: Silence["how"], lasts_ms: number): void {
+    const at = this.#options.now_ms();
+    this.silences.push({ how, at, until: at + lasts_ms, shards: new Set(leads) });
+  }
+
+  #say({ name, leads }: ManagedNode, what: string, lasts_ms?: number): void {
+    const duration = lasts_ms === undefined ? "" : ` for ${(lasts_ms / 1000).toFixed(1)} s`;
+    this.#options.say(`node ${name}, leader of ${leads.size} shards, ${what}${duration}`);
   }
 }

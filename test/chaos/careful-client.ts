@@ -14,8 +14,8 @@ import { HANDLER_ERROR, OUT_OF_ORDER } from "./account-model.ts";
 import { type Attempt, definite, type Ending, type History, type Intent } from "./history.ts";
 import type { Slot } from "./slot.ts";
 
-/** A node that answers nothing in this time is paused, cut off or dead. */
-const PATIENCE_MS = 4_000;
+/** A node that answers nothing in this time is paused, cut off or dead; some callers wait longer than others. */
+const PATIENCE_MS = [300, 1_500] as const;
 const OPEN_INTENTS_MAX = 2;
 /** Before the same call is sent again. */
 const RETRY_PAUSE_MS = [10, 150] as const;
@@ -113,9 +113,10 @@ export class CarefulClient {
     const args = argumentsOf(intent);
     const call = { tenant: "demo", actor, message: input.message, args, idempotencyKey: key };
     const request = signCall({ ...caller, url: nodes[node] ?? "" }, call);
+    const patience_ms = Math.round(random.between(...PATIENCE_MS));
     const sent_at = now_ms();
     const outcome = await send(request, (url, init) =>
-      fetch(url, { ...init, dispatcher: this.#agent, signal: AbortSignal.timeout(PATIENCE_MS) }),
+      fetch(url, { ...init, dispatcher: this.#agent, signal: AbortSignal.timeout(patience_ms) }),
     ).catch((error: unknown) => failureOf(error));
     return { node, sent_at, ended_at: now_ms(), ...this.#read(intent, outcome) };
   }

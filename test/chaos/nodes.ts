@@ -4,28 +4,31 @@
  * A node may be killed, and may end itself with exit code 3 (unavailable: it lost its lease, or the store). Any other
  * end is a mistake of the node's, and is told.
  */
+import { createWriteStream, type WriteStream } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { type NodeProcess, NotStarted, startNodeProcess } from "../support/node-process.ts";
 
 /** As a supervisor waits before it starts a process again. */
 const RESTART_PAUSE_MS = 200;
 const UNAVAILABLE = 3;
-/** The last events of each node, to be read where a run fails. */
-const EVENTS_KEPT = 200;
 
 export interface NodeSetup {
   readonly store: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** The file that gets what it writes, and what becomes of it. */
+  readonly log: string;
+  readonly say: (what: string) => void;
   /** Told of ends that no node may come to. */
   readonly unexpected: (what: string) => void;
 }
 
 export class ManagedNode {
   readonly name: string;
-  /** What became of it, and what it wrote beside its request lines. */
-  readonly events: string[] = [];
+  /** The shards that it leads, as far as it has said so. */
+  readonly leads = new Set<number>();
   readonly #setup: NodeSetup;
+  readonly #log: WriteStream;
   #process: NodeProcess | undefined;
   #url = "http://127.0.0.1:1";
   #ending = false;
@@ -37,6 +40,7 @@ export class ManagedNode {
   constructor(name: string, setup: NodeSetup) {
     this.name = name;
     this.#setup = setup;
+    this.#log = createWriteStream(setup.log);
     this.#supervision = this.#supervise();
   }
 
@@ -73,6 +77,7 @@ export class ManagedNode {
     this.#ending = true;
     await this.kill();
     await this.#supervision;
+    this.#log.end();
   }
 
   async #supervise(): Promise<void> {
@@ -91,12 +96,12 @@ export class ManagedNode {
     const { store, args, env } = this.#setup;
     try {
       this.#note("starts");
-      const started = await startNodeProcess(store, args, env);
-      this.#note(`listens on ${started.url}`);
+      this.leads.clear();
+      const started = await startNodeProcess(store, args, env, (line) => this.#read(line));
       this.#killed = false;
+      this.#paused = false;
       this.#url = started.url;
       this.#process = started;
-      this.#keepEvents(started);
       // It was started while the run came to its end.
       if (this.#ending) await this.kill();
       return started;
@@ -108,24 +113,24 @@ export class ManagedNode {
   }
 
   #judge(code: number | null, complaint: string): void {
-    this.#note(`ended with ${code ?? "a signal"}: ${complaint.trim().split("\n").at(-1)}`);
+    this.#note(`ended with ${code ?? "a signal"}: ${complaint}`);
     if (this.#killed && code === null) return;
     this.#stepDowns++;
+    const last = complaint.trim().split("\n").at(-1);
+    this.#setup.say(`node ${this.name} ended by itself: ${last}`);
     if (code !== UNAVAILABLE)
       this.#setup.unexpected(`node ${this.name} ended with ${code ?? "a signal"}: ${complaint}`);
   }
 
-  #keepEvents({ child }: NodeProcess): void {
-    let rest = "";
-    child.stdout?.on("data", (chunk: Buffer) => {
-      const lines = (rest + chunk.toString()).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) if (line.includes('"event"')) this.#note(line);
-    });
+  #read(line: string): void {
+    this.#log.write(`${line}\n`);
+    if (!line.includes('"event":"shard_')) return;
+    const { event, shard } = JSON.parse(line) as { event: string; shard: number };
+    if (event === "shard_opened") this.leads.add(shard);
+    else this.leads.delete(shard);
   }
 
-  #note(line: string): void {
-    this.events.push(`${new Date().toISOString()} ${line}`);
-    if (this.events.length > EVENTS_KEPT) this.events.shift();
+  #note(what: string): void {
+    this.#log.write(`${new Date().toISOString()} node ${this.name} ${what}\n`);
   }
 }

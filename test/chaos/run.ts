@@ -1,21 +1,23 @@
 /**
- * A chaos run: real nodes on a real S3 server behind the fault proxy, careful clients, adversaries, and a verdict.
+ * A chaos run: real nodes on a real store, careful clients, adversaries, and a verdict.
  *
  * When the time is over, faults stop, nodes heal and every open call is settled. Then all nodes are killed and
- * started anew, so that what is read last comes from the bucket alone. A seed makes the same choices again; what
+ * started anew, so that what is read last comes from the store alone. A seed makes the same choices again; what
  * processes and sockets make of them is never quite the same.
  */
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { type FaultProxy, PASS_ALL, startFaultProxy } from "../support/fault-proxy.ts";
-import { type Rgw, startRgw } from "../support/rgw.ts";
+import { FAULTS } from "../support/fault-plan.ts";
+import { PASS_ALL } from "../support/fault-proxy.ts";
 import { Seeded } from "../support/seeded.ts";
-import { Adversary, MISCHIEF, type Victim } from "./adversary.ts";
+import { Adversary, type Mischief, possible, type Victim } from "./adversary.ts";
 import { Crew } from "./crew.ts";
-import { History } from "./history.ts";
+import { failoversOf } from "./failovers.ts";
+import { definite, History } from "./history.ts";
 import { ManagedNode } from "./nodes.ts";
+import { type Place, type PlaceName, startPlace } from "./places.ts";
 import { summaryOf } from "./summary.ts";
 import { publishedCaller } from "./tenant.ts";
 import { type Events, judgeEvents, judgeHistory } from "./verdict.ts";
@@ -23,27 +25,31 @@ import { type Events, judgeEvents, judgeHistory } from "./verdict.ts";
 export interface ChaosOptions {
   readonly seed: number;
   readonly work_ms: number;
-  readonly nodes: number;
-  /** Of `postern serve`, beside store, port and policies. */
-  readonly args: readonly string[];
-  /** What adversaries take for the length of a lease. */
-  readonly lease_ms: number;
+  readonly place: PlaceName;
+  readonly kinds: readonly Mischief[];
+  /** Told what happens, a line each. */
+  readonly say: (what: string) => void;
 }
 
-/** The smallest deployment: its node has the bucket for itself, and comes back. */
-export const ONE_NODE = { nodes: 1, args: [], lease_ms: 2000 } as const;
-/** A lease as short as this makes for many failovers in a minute. */
-export const CLUSTER = { nodes: 3, args: ["--lease", "2s"], lease_ms: 2000 } as const;
-
 export interface ChaosReport {
+  readonly history: History;
+  readonly events: Events;
   readonly summary: string;
   /** Empty where the run holds what it must. */
   readonly problems: readonly string[];
+  /** Where the history and the nodes' logs are, if there are problems. Neither tokens nor keys are in it. */
+  readonly folder: string;
 }
 
+const NODES = 3;
+/** As short as this makes for many failovers in a minute. */
+const LEASE_MS = 2000;
+const SHARDS = 16;
+const SERVE = ["--lease", `${LEASE_MS}ms`, "--shards", String(SHARDS)];
 const CREW = { slots: 4, clientsPerSlot: 3 };
-/** For a healthy cluster to come up, and to answer what is open. */
-const PATIENCE_MS = 90_000;
+/** For a healthy cluster to come up, and to answer what is open: much, because machines may be slow. */
+const PATIENCE_MS = 180_000;
+const PROGRESS_MS = 10_000;
 
 const now_ms = (): number => performance.now();
 
@@ -54,35 +60,32 @@ function within(duration_ms: number): () => boolean {
 }
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
-  const rgw = await startRgw();
-  const proxy = await startFaultProxy(rgw.env["AWS_ENDPOINT_URL_S3"] ?? "", options.nodes);
-  const stage = new Stage(options, rgw, proxy);
+  const place = await startPlace(options.place, NODES);
+  const run = new ChaosRun(options, place);
   try {
-    return await stage.play();
+    return await run.play();
   } finally {
-    await stage.end();
-    await proxy.end();
-    await rgw.stop();
+    await run.end();
+    await place.end();
   }
 }
 
-class Stage {
+class ChaosRun {
   readonly #options: ChaosOptions;
-  readonly #rgw: Rgw;
-  readonly #store: string;
-  readonly #proxy: FaultProxy;
+  readonly #place: Place;
   readonly #random: Seeded;
   readonly #history = new History();
   readonly #problems = new Set<string>();
   readonly #victims: Victim[] = [];
+  readonly #folder: string;
+  readonly #began_at = now_ms();
   #crew: Crew | undefined;
 
-  constructor(options: ChaosOptions, rgw: Rgw, proxy: FaultProxy) {
+  constructor(options: ChaosOptions, place: Place) {
     this.#options = options;
-    this.#rgw = rgw;
-    this.#store = rgw.freshUrl();
-    this.#proxy = proxy;
+    this.#place = place;
     this.#random = new Seeded(options.seed);
+    this.#folder = mkdtempSync(join(tmpdir(), `postern-chaos-${options.seed}-`));
   }
 
   async play(): Promise<ChaosReport> {
@@ -91,34 +94,43 @@ class Stage {
     const isOver = within(this.#options.work_ms);
     const adversaries = this.#adversaries();
     const ended = Promise.all(adversaries.map((adversary) => adversary.work(isOver)));
+    const progress = setInterval(() => this.#sayProgress(), PROGRESS_MS);
     await crew.work(isOver);
+    clearInterval(progress);
     const ended_at = now_ms();
     await ended;
     await this.#check(crew);
 
-    const { seed, nodes } = this.#options;
+    const { slots } = crew;
     const events = this.#events(adversaries);
-    for (const problem of judgeEvents(this.#history, crew.slots, MISCHIEF, events)) this.#problem(problem);
-    const run = { seed, nodes, began_at, ended_at, slots: crew.slots };
-    const summary = summaryOf(run, this.#history, events);
+    const summary = summaryOf({ lease_ms: LEASE_MS, began_at, ended_at, slots }, this.#history, events);
+    for (const problem of judgeEvents(this.#history, slots, this.#kinds(), events)) this.#problem(problem);
     const problems = [...this.#problems];
-    return { summary, problems: problems.length === 0 ? [] : [...problems, this.#keep(summary, problems)] };
+    this.#keep(summary, problems);
+    return { history: this.#history, events, summary, problems, folder: this.#folder };
   }
 
   async end(): Promise<void> {
     await this.#crew?.close();
     await Promise.all(this.#victims.map(({ node }) => node.end()));
+    if (this.#problems.size === 0) rmSync(this.#folder, { recursive: true, force: true });
   }
 
   async #setUp(): Promise<Crew> {
-    const { args, work_ms } = this.#options;
-    const store = this.#rgw.open(this.#store);
+    const { work_ms } = this.#options;
+    const store = this.#place.open();
     const caller = await publishedCaller(store, work_ms);
     await store.close();
-    for (const [index, gate] of this.#proxy.gates.entries()) {
-      const env = { ...this.#rgw.env, AWS_ENDPOINT_URL_S3: gate.url };
-      const unexpected = (what: string): void => this.#problem(what);
-      const node = new ManagedNode(String(index + 1), { store: this.#store, args, env, unexpected });
+    for (const [index, { env, gate }] of this.#place.ways.entries()) {
+      const name = String(index + 1);
+      const node = new ManagedNode(name, {
+        store: this.#place.store,
+        args: SERVE,
+        env,
+        log: join(this.#folder, `node-${name}.log`),
+        say: (what) => this.#say(what),
+        unexpected: (what) => this.#problem(what),
+      });
       this.#victims.push({ node, gate, busy: false });
     }
     this.#crew = new Crew(CREW, {
@@ -130,27 +142,37 @@ class Stage {
       unexpected: (what) => this.#problem(what),
     });
     await this.#allUp();
+    this.#say(`${NODES} nodes serve`);
     return this.#crew;
   }
 
   /** One less than the nodes, so that mostly one of them is left alone. */
   #adversaries(): Adversary[] {
-    const { nodes, lease_ms } = this.#options;
+    const options = {
+      victims: this.#victims,
+      kinds: this.#possibleMischief(),
+      lease_ms: LEASE_MS,
+      now_ms,
+      say: (what: string) => this.#say(what),
+    };
     return Array.from(
-      { length: Math.max(1, nodes - 1) },
-      () => new Adversary(this.#victims, this.#random.fork(), lease_ms),
+      { length: NODES - 1 },
+      () => new Adversary({ ...options, random: this.#random.fork() }),
     );
   }
 
   async #check(crew: Crew): Promise<void> {
-    for (const gate of this.#proxy.gates) gate.plan = PASS_ALL;
+    const gates = this.#victims.flatMap(({ gate }) => gate ?? []);
+    for (const gate of gates) gate.plan = PASS_ALL;
+    this.#say("the faults end; what is open is settled");
     await this.#allUp();
     await crew.settle(within(PATIENCE_MS));
     const finals = await crew.finalAnswers(within(PATIENCE_MS));
     for (const problem of judgeHistory(this.#history, finals)) this.#problem(problem);
 
+    this.#say("all nodes are killed, and what is left is read again");
     // What is late must not change anything; nor must a recovery of everything.
-    await Promise.all(this.#proxy.gates.map((gate) => gate.idle()));
+    await Promise.all(gates.map((gate) => gate.idle()));
     await Promise.all(this.#victims.map(({ node }) => node.kill()));
     await this.#allUp();
     for (const problem of await crew.repeat(within(PATIENCE_MS))) this.#problem(problem);
@@ -164,31 +186,50 @@ class Stage {
   async #allUp(): Promise<void> {
     const isOver = within(PATIENCE_MS);
     while (!this.#victims.every(({ node }) => node.isUp)) {
-      if (isOver())
-        throw new Error(`no node comes up: ${JSON.stringify(this.#victims.map(({ node }) => node.events))}`);
+      if (isOver()) return this.#problem(`not all nodes came up within ${PATIENCE_MS / 1000} s`);
       await setTimeout(20);
     }
   }
 
-  #problem(what: string): void {
-    this.#problems.add(what);
+  #possibleMischief(): readonly Mischief[] {
+    return this.#victims.reduce((kinds, victim) => possible(kinds, victim), this.#options.kinds);
+  }
+
+  /** What must have happened. */
+  #kinds(): readonly string[] {
+    const canFail = this.#victims.every(({ gate }) => gate !== undefined);
+    return [...this.#possibleMischief(), ...(canFail ? FAULTS : [])];
   }
 
   #events(adversaries: readonly Adversary[]): Events {
+    const silences = adversaries.flatMap((adversary) => adversary.silences);
     return {
       mischief: summed(adversaries.map(({ done }) => done)),
-      faults: summed(this.#proxy.gates.map(({ counts }) => counts)),
+      faults: summed(this.#victims.map(({ gate }) => gate?.counts ?? new Map())),
+      failovers: failoversOf(silences, this.#history, SHARDS),
       stepDowns: this.#victims.reduce((sum, { node }) => sum + node.stepDowns, 0),
     };
   }
 
-  /** Neither tokens nor keys are in it. @returns where it is */
-  #keep(summary: string, problems: readonly string[]): string {
-    const path = join(tmpdir(), `postern-chaos-${this.#options.seed}-${Date.now()}.json`);
-    const nodes = Object.fromEntries(this.#victims.map(({ node }) => [node.name, node.events]));
-    const kept = { options: this.#options, summary, problems, nodes, intents: this.#history.intents };
-    writeFileSync(path, JSON.stringify(kept));
-    return `seed ${this.#options.seed}; the whole history is in ${path}`;
+  #problem(what: string): void {
+    if (this.#problems.has(what)) return;
+    this.#problems.add(what);
+    this.#say(`PROBLEM ${what}`);
+  }
+
+  #sayProgress(): void {
+    const answered = this.#history.intents.filter((intent) => definite(intent) !== undefined).length;
+    this.#say(`${answered} calls answered so far`);
+  }
+
+  #say(what: string): void {
+    this.#options.say(`${((now_ms() - this.#began_at) / 1000).toFixed(1).padStart(6)} s  ${what}`);
+  }
+
+  #keep(summary: string, problems: readonly string[]): void {
+    const { seed, work_ms, place, kinds } = this.#options;
+    const kept = { seed, work_ms, place, kinds, summary, problems, intents: this.#history.intents };
+    writeFileSync(join(this.#folder, "history.json"), JSON.stringify(kept));
   }
 }
 

@@ -448,13 +448,13 @@ describe("a crash", () => {
       }),
       SMALL,
     );
-    await node.appendEach(...numbered("a", 10));
+    await node.appendEach(...numbered("a", 20));
     await quiet();
     expect(deletes).toBe(3);
     const next = await opened(store, SMALL);
     await next.log.idle();
     await expectSwept(store);
-    expect(await recovered(store)).toEqual(numbered("a", 10));
+    expect(await recovered(store)).toEqual(numbered("a", 20));
   });
 });
 
@@ -515,6 +515,65 @@ describe("a sweep", () => {
     const node = await opened(slow, SMALL);
     await node.appendEach('"c"');
     expect(await recovered(store)).toEqual([...numbered("a", 10), ...numbered("b", 3), '"c"']);
+  });
+});
+
+async function appendUntilRefused(node: Incarnation, entries: readonly string[]): Promise<void> {
+  for (const entry of entries) {
+    if ((await node.append(entry)) !== undefined) return;
+    await node.log.idle();
+  }
+  throw new Error("nothing was refused");
+}
+
+describe("a checkpoint that cannot be made because of damage", () => {
+  test("of a record: the shard stops once, and the report names it", async () => {
+    const store = memoryStore();
+    const node = await opened(store, SMALL);
+    node.history.misfit = "key/3";
+    await appendUntilRefused(node, numbered("a", 20));
+    expect(node.stepDowns).toEqual([node.log.ended]);
+    expect(node.log.ended).toMatchObject({
+      code: "store_unavailable",
+      detail: "the record key/3 cannot be used: it does not fit",
+      facts: { damaged: "key/3" },
+    });
+  });
+
+  test("of a page: the shard stops once, and the report names it", async () => {
+    const store = memoryStore();
+    const node = await opened(store, SMALL);
+    await node.appendQuietly(...numbered("a", 10));
+    const { keys } = await checkpointObjects(store);
+    const page = keys.find((key) => key.endsWith("/0/000000")) ?? "";
+    await store.delete(page);
+    await appendUntilRefused(node, numbered("b", 20));
+    expect(node.stepDowns).toEqual([node.log.ended]);
+    expect(node.log.ended).toMatchObject({
+      code: "store_unavailable",
+      detail: `the object ${page} is missing`,
+      facts: { damaged: page },
+    });
+  });
+
+  test("of a page that a newer owner has replaced: the shard is lost, not damaged", async () => {
+    const store = memoryStore();
+    let taken = false;
+    const overtaken = intercept(store, {
+      get: async (key, next) => {
+        if (taken && key.endsWith("/000000")) {
+          taken = false;
+          await (await opened(store, SMALL)).appendQuietly(...numbered("young", 20));
+        }
+        return next();
+      },
+    });
+    const old = await opened(overtaken, SMALL);
+    await old.appendQuietly(...numbered("a", 10));
+    taken = true;
+    await appendUntilRefused(old, numbered("b", 20));
+    expect(taken).toBe(false);
+    expect(old.stepDowns).toMatchObject([{ code: "not_leader" }]);
   });
 });
 

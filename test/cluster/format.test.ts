@@ -104,8 +104,8 @@ test("a header that is none is told, though its checksum is right", () => {
 
 test("the checksum is that of zlib", () => {
   fc.assert(
-    fc.property(fc.uint8Array(), (bytes) => {
-      expect(crc32(bytes)).toBe(zlibCrc32(bytes));
+    fc.property(fc.uint8Array({ maxLength: 70, size: "max" }), fc.nat(9), (bytes, from) => {
+      expect(crc32(bytes.subarray(from))).toBe(zlibCrc32(bytes.subarray(from)));
     }),
     { seed: 1 },
   );

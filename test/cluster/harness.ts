@@ -25,6 +25,9 @@ export const SHARD = 7;
 /** A checkpoint every four slots or so. */
 export const SMALL = { checkpointLogBytesMin: 3 * CHECKPOINT_SLOT_BYTES };
 
+/** An entry that no history takes. */
+export const MISFIT = '"misfit"';
+
 const KEYS = Array.from({ length: 8 }, (_, i) => `key/${i}`);
 /** The record that an entry changes. */
 const keyOf = (entry: string): string => KEYS[crc32(utf8(entry)) % KEYS.length] ?? "";
@@ -33,6 +36,8 @@ const keyOf = (entry: string): string => KEYS[crc32(utf8(entry)) % KEYS.length] 
 export class History implements Records {
   /** How many of the entries came out of a checkpoint. */
   restored = 0;
+  /** The key of a record that a checkpoint cannot write, as one whose entries do not follow on it. */
+  misfit = "";
   #count = 0;
   /** What the last durable checkpoint does not hold. */
   readonly #tails = new Map<string, string[]>();
@@ -44,6 +49,7 @@ export class History implements Records {
   }
 
   apply(entry: string): void {
+    if (entry === MISFIT) throw new Error("it is of another version");
     const key = keyOf(entry);
     const tail = this.#tails.get(key) ?? [];
     tail.push(`${this.#count++} ${entry}`);
@@ -57,7 +63,10 @@ export class History implements Records {
     return {
       common: [JSON.stringify({ count: this.#count })],
       changed: [...tails.keys()],
-      lines: (key, before) => [...before, ...(tails.get(key) ?? [])],
+      lines: (key, before) => {
+        if (key === this.misfit) throw new Error("it does not fit");
+        return [...before, ...(tails.get(key) ?? [])];
+      },
       settle: (durable) => {
         if (!this.#capturing) throw new Error("a capture is settled twice");
         this.#capturing = false;

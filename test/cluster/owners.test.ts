@@ -16,7 +16,6 @@ class World {
   /** The session's lease changes, and lists the shard under this epoch or not at all. */
   renews(session: string, epoch?: number, state: LeaseRecord["state"] = "serving"): void {
     const record: LeaseRecord = {
-      v: 1,
       session,
       state,
       url: `http://${session}`,

@@ -9,7 +9,6 @@ const INTERVAL_MS = 100;
 
 function lease(session = "peer", more: Partial<LeaseRecord> = {}): LeaseRecord {
   return {
-    v: 1,
     session,
     state: "serving",
     url: `http://${session}`,

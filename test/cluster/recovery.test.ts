@@ -14,6 +14,7 @@ import {
   History,
   Incarnation,
   keysOf,
+  MISFIT,
   numbered,
   opened,
   ownership,
@@ -310,6 +311,15 @@ describe("lost or damaged objects are named, never passed over", () => {
     expect(refusal).toMatchObject({ code: "store_unavailable", detail: expect.stringContaining(key) });
     // Whoever has no such record can still be served.
     expect(await node.append('"b"')).toBeUndefined();
+  });
+
+  test("an entry that the records cannot use, though its checksum is right", async () => {
+    const store = await withHistory({ checkpointed: false });
+    await occupy(store, FIRST + 3, entriesOf(1, FIRST + 2), [MISFIT]);
+    expect(await refusedOpening(store)).toMatchObject({
+      code: "store_unavailable",
+      detail: `the object ${logKey(SHARD, FIRST + 3)} cannot be used: it is of another version`,
+    });
   });
 
   test("a damaged record of the ownership", async () => {

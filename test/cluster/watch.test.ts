@@ -1,11 +1,11 @@
 /** Looking at the others' leases: how often, how many reads it costs, and that the dead are buried and leave nothing. */
 import { describe, expect, test } from "vitest";
-import { utf8 } from "../../src/bytes.ts";
+import { encodeDocument } from "../../src/checked.ts";
 import { NODE_PREFIX, nodeKey } from "../../src/cluster/format.ts";
-import type { LeaseRecord } from "../../src/cluster/lease.ts";
+import { encodeLease, type LeaseRecord, parseLease } from "../../src/cluster/lease.ts";
 import { Peers } from "../../src/cluster/peers.ts";
 import { Watch } from "../../src/cluster/watch.ts";
-import type { Store } from "../../src/store/contract.ts";
+import type { Store, StoredObject } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { type Hooks, intercept, SILENT, unclear } from "../store/intercept.ts";
 import { TestClock } from "./clock.ts";
@@ -46,13 +46,24 @@ class Watcher {
 
   /** A node's lease as it is renewed, with a new version. */
   async renew(session: string, more: Partial<LeaseRecord> = {}): Promise<void> {
-    const state = { v: 1, session, state: "serving", ttl_ms: TTL_MS, process: "", shards: {}, ...more };
-    await this.write(session, JSON.stringify({ ...state, nonce: String(this.clock.now_ms()) }));
+    const record: LeaseRecord = {
+      session,
+      state: "serving",
+      url: "",
+      authorities: [],
+      process: "",
+      ttl_ms: TTL_MS,
+      renewed_at: "",
+      shards: {},
+      nonce: String(this.clock.now_ms()),
+      ...more,
+    };
+    await this.write(session, encodeLease(record));
   }
 
-  async write(session: string, body: string): Promise<void> {
+  async write(session: string, body: Uint8Array): Promise<void> {
     await this.store.delete(nodeKey(session));
-    await this.store.put(nodeKey(session), utf8(body), { ifNoneMatch: "*" });
+    await this.store.put(nodeKey(session), body, { ifNoneMatch: "*" });
   }
 
   /** Looks at the usual times, for so long. */
@@ -131,7 +142,7 @@ describe("the dead", () => {
     const states: string[] = [];
     watcher.hooks = {
       put: (_key, next, body) => {
-        states.push((JSON.parse(new TextDecoder().decode(body)) as LeaseRecord).state);
+        states.push(parseLease(body)?.state ?? "unreadable");
         return next();
       },
     };
@@ -152,11 +163,11 @@ describe("the dead", () => {
     expect(await keysOf(watcher.store, NODE_PREFIX)).toEqual([nodeKey("a")]);
     watcher.hooks = { delete: async () => "unknown" };
     await watcher.look(3 * LOOK_MS);
-    const tombstone = await watcher.store.get(nodeKey("a"));
-    expect(new TextDecoder().decode((tombstone as { body: Uint8Array }).body)).toContain('"state":"dead"');
+    const tombstone = (await watcher.store.get(nodeKey("a"))) as StoredObject;
+    expect(parseLease(tombstone.body)?.state).toBe("dead");
     // Who has declared it dead may die before the lease has gone.
     const second = new Watcher("other");
-    await second.write("a", new TextDecoder().decode((tombstone as { body: Uint8Array }).body));
+    await second.write("a", tombstone.body);
     await second.look(LOOK_MS);
     expect(await keysOf(second.store, NODE_PREFIX)).toEqual([]);
   });
@@ -181,7 +192,7 @@ describe("the dead", () => {
   test("are not those whose lease is of another version: they live as long as it changes", async () => {
     const watcher = new Watcher();
     for (let i = 0; i < 20; i++) {
-      await watcher.write("newer", `{"v":2,"round":${i}}`);
+      await watcher.write("newer", encodeDocument("postern-node/2", { round: i }));
       await watcher.look(TTL_MS / 2);
     }
     expect(watcher.peers.lives("newer")).toBe(true);

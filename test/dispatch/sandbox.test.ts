@@ -138,6 +138,10 @@ describe("a broken interface is handler_invalid", () => {
     ["no reply", "{}"],
     ["a state without a reply", '{"state":1}'],
     ["an unknown member", '{"reply":1,"Reply":2}'],
+    ["a `become` that is no text", '{"reply":1,"become":true}'],
+    ["a `become` that names nothing", '{"reply":1,"become":""}'],
+    ["a `become` that is no name", '{"reply":1,"become":"Frozen, then thawed"}'],
+    ["an error beside a `become`", '{"error":{"code":"a","detail":"b"},"become":"frozen"}'],
     ["a member twice", '{"reply":1,"reply":2}'],
     ["__proto__", '{"reply":1,"__proto__":{"state":1}}'],
     ["__proto__ inside", '{"reply":{"__proto__":1}}'],
@@ -197,6 +201,15 @@ describe("an answer", () => {
   test("without a state leaves it unchanged, with null sets it to null", () => {
     expect(run(answering('{"reply":null}'))).toMatchObject({ reply: null, state: undefined });
     expect(run(answering('{"reply":null,"state":null}'))).toMatchObject({ state: "null" });
+    expect(run(answering('{"reply":null}'))).not.toHaveProperty("become");
+    expect(run(answering('{"reply":1,"become":"frozen"}'))).toMatchObject({
+      state: undefined,
+      become: "frozen",
+    });
+    expect(run(answering('{"reply":1,"state":2,"become":"f_2"}'))).toMatchObject({
+      state: "2",
+      become: "f_2",
+    });
   });
 
   test("of an error is handler_error with the handler's code", () => {

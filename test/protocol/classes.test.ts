@@ -37,6 +37,16 @@ test("several monitors ask for the most that one of them does", () => {
   expect(of("a*", "b")).toBe("never");
 });
 
+test("a behaviour that may be replaced asks for what any of them does", () => {
+  const of = (behaviour: string, ...become: string[]): OrderClass =>
+    orderClass([behaviour, "(a|b)*"].map(compile), "a", become.map(compile));
+  expect(of("(a|b)*", "a*")).toBe("free");
+  expect(of("(a|b)*", "b*")).toBe("stays");
+  expect(of("(a|b)*", "a;b")).toBe("steps");
+  expect(of("b*", "a*")).toBe("stays");
+  expect(of("b*", "b")).toBe("never");
+});
+
 describe("laws", () => {
   /** Often with a message that is admitted always. */
   const anyLoose = fc

@@ -27,6 +27,10 @@ class Model {
     if (!this.remembered.has(key) && until_s >= this.#latest_s) this.remembered.set(key, until_s);
   }
 
+  release(key: string): void {
+    this.remembered.delete(key);
+  }
+
   #advance(now_s: number): void {
     this.#latest_s = Math.max(this.#latest_s, Math.floor(now_s));
     for (const [other, end_s] of this.remembered) if (end_s < this.#latest_s) this.remembered.delete(other);
@@ -47,7 +51,7 @@ describe("whatever the clock does", () => {
       key: anyKey,
       step_s: anyStep_s,
       life_s: fc.integer({ min: -3, max: 15 }),
-      restores: fc.boolean(),
+      what: fc.constantFrom("takes", "takes and gives back", "restores"),
     });
     fc.assert(
       fc.property(
@@ -57,12 +61,17 @@ describe("whatever the clock does", () => {
           const window = new ReplayWindow(entriesMax);
           const model = new Model(entriesMax);
           let now_s = 1000;
-          for (const { key, step_s, life_s, restores } of calls) {
+          for (const { key, step_s, life_s, what } of calls) {
             now_s += step_s;
             const until_s = Math.floor(now_s) + life_s;
             const take = (taker: Model | ReplayWindow) =>
-              restores ? taker.restore(key, until_s, now_s) : taker.remember(key, until_s, now_s);
-            expect(take(window)).toBe(take(model));
+              what === "restores" ? taker.restore(key, until_s, now_s) : taker.remember(key, until_s, now_s);
+            const taken = take(window);
+            expect(taken).toBe(take(model));
+            if (what === "takes and gives back" && taken === "fresh") {
+              window.release(key, until_s);
+              model.release(key);
+            }
             expect(window.size).toBe(model.remembered.size);
             expect(window.has(key)).toBe(model.remembered.has(key));
           }

@@ -64,12 +64,16 @@ const BROKEN: readonly [string, string, (inner: Store) => Hooks][] = [
   ],
   [
     "refuses every If-Match",
-    "it refuses an If-Match that matches",
+    "it answers a conflict where none can be seen",
     () => ({
       put: async (_key, next, _body, condition) => (isCreation(condition) ? next() : { outcome: "conflict" }),
     }),
   ],
-  ["refuses every write", "it refuses to create", () => ({ put: async () => ({ outcome: "conflict" }) })],
+  [
+    "refuses every write",
+    "it answers a conflict where none can be seen",
+    () => ({ put: async () => ({ outcome: "conflict" }) }),
+  ],
   ...(["If-None-Match", "If-Match"] as const).map((header): [string, string, (inner: Store) => Hooks] => [
     `looks, waits, and writes: ${header}`,
     `of 8 who race with ${header}, several win`,
@@ -84,7 +88,7 @@ const BROKEN: readonly [string, string, (inner: Store) => Hooks][] = [
   ]),
   [
     "says conflict and writes",
-    "a read does not find what was written",
+    "it ignores If-None-Match",
     (inner) => ({
       put: async (key, next, body) => {
         const put = await next();

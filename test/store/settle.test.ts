@@ -10,8 +10,11 @@ const MINE = new TextEncoder().encode("mine");
 const THEIRS = new TextEncoder().encode("theirs");
 const ABSENT = { ifNoneMatch: "*" } as const satisfies PutCondition;
 
-/** What becomes of one put: `late` is applied only when `deliverLate` is called. */
-type Fate = "ok" | "not applied" | "applied" | "late";
+/**
+ * What becomes of one put: `late` is applied only when `deliverLate` is called, `twice` is sent on twice by somebody on
+ * the way, who passes the second answer back, and `busy` meets another write of the key that comes to nothing.
+ */
+type Fate = "ok" | "not applied" | "applied" | "late" | "twice" | "busy";
 
 class FaultyStore {
   readonly inner: Store;
@@ -28,7 +31,9 @@ class FaultyStore {
       put: async (_key, next, body, condition) => {
         this.sent.push({ body, condition });
         const fate = left.shift() ?? "ok";
-        if (fate === "ok") return next();
+        if (fate === "busy") return { outcome: "conflict" };
+        if (fate === "twice") await next();
+        if (fate === "ok" || fate === "twice") return next();
         if (fate === "applied") await next();
         if (fate === "late") this.#late.push(next);
         return UNCLEAR;
@@ -96,6 +101,28 @@ describe.each(["create", "update"] as const)("%s", (kind) => {
     const { inner, condition } = await prepared();
     const faulty = new FaultyStore(inner, ["applied"]);
     faulty.silentReads = 1;
+    expect(await settledPut(faulty.store, "k", MINE, condition)).toMatchObject({ outcome: "won" });
+    expect(faulty.sent).toHaveLength(2);
+  });
+
+  test("sent on twice by somebody on the way: the conflict is with my own bytes, so won", async () => {
+    const { inner, condition } = await prepared();
+    const faulty = new FaultyStore(inner, ["twice"]);
+    const settled = await settledPut(faulty.store, "k", MINE, condition);
+    expect(settled).toEqual({ outcome: "won", etag: ((await inner.get("k")) as { etag: string }).etag });
+    expect(faulty.sent).toHaveLength(1);
+  });
+
+  test("sent on twice, and never readable: unknown, never lost", async () => {
+    const { inner, condition } = await prepared();
+    const faulty = new FaultyStore(inner, ["twice"]);
+    faulty.silentReads = PUT_ATTEMPTS_MAX;
+    expect(await settledPut(faulty.store, "k", MINE, condition)).toMatchObject({ outcome: "unknown" });
+  });
+
+  test("a conflict with a write that came to nothing: sent again", async () => {
+    const { inner, condition } = await prepared();
+    const faulty = new FaultyStore(inner, ["busy"]);
     expect(await settledPut(faulty.store, "k", MINE, condition)).toMatchObject({ outcome: "won" });
     expect(faulty.sent).toHaveLength(2);
   });

@@ -15,8 +15,19 @@ const SERVER_ERRORS: readonly S3Error[] = [
   { status: 500, code: "InternalError" },
   { status: 503, code: "SlowDown" },
 ];
-/** Says that nothing was written, so it may only stand for a put that was not passed on. */
-const CONFLICT: S3Error = { status: 409, code: "ConditionalRequestConflict" };
+
+export const FAULTS = [
+  "error_before",
+  "error_after",
+  "cut_before",
+  "cut_after",
+  "late_request",
+  "late_answer",
+  "hang",
+  "conflict",
+  "duplicate",
+  "twice",
+] as const satisfies readonly Fault["kind"][];
 
 export function seededPlan(random: Seeded, rates: FaultRates): Plan {
   return (passing) => ({
@@ -33,17 +44,20 @@ function faultOf(random: Seeded, rates: FaultRates, { method }: Passing): Fault 
     const kind = name as Fault["kind"];
     switch (kind) {
       case "error_before":
-        return { kind, error: random.pick(method === "PUT" ? [...SERVER_ERRORS, CONFLICT] : SERVER_ERRORS) };
       case "error_after":
         return { kind, error: random.pick(SERVER_ERRORS) };
       case "cut_before":
       case "cut_after":
+      case "hang":
         return { kind };
       case "late_request":
       case "late_answer":
         return { kind, wait_ms: random.between(...rates.late_ms) };
+      // Only to puts: their conditions guard them, and a node never deletes what could be put again.
+      case "conflict":
+      case "twice":
+        return method === "PUT" ? { kind } : undefined;
       case "duplicate":
-        // Conditions guard puts; a node never deletes what could be put again.
         return method === "PUT" ? { kind, wait_ms: random.between(...rates.late_ms) } : undefined;
       default:
         throw new Error(`no such fault: ${String(kind satisfies never)}`);

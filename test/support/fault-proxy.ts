@@ -27,10 +27,18 @@ export type Fault =
   | { readonly kind: "error_before" | "error_after"; readonly error: S3Error }
   /** The connection is cut instead of passing on, or after it, instead of the answer. */
   | { readonly kind: "cut_before" | "cut_after" }
+  /** S3's 409 instead of passing on: another write of the key is under way. */
+  | { readonly kind: "conflict" }
   /** Passed on, or answered, only after this time. */
   | { readonly kind: "late_request" | "late_answer"; readonly wait_ms: number }
   /** Passed on and answered, and this time after it passed on once more, the answer unheard. */
-  | { readonly kind: "duplicate"; readonly wait_ms: number };
+  | { readonly kind: "duplicate"; readonly wait_ms: number }
+  /** Passed on twice at once, and answered as the second time was. */
+  | { readonly kind: "twice" }
+  /** Passed on and never answered, until the sender gives up or the gate ends. */
+  | { readonly kind: "hang" };
+
+const CONFLICT: S3Error = { status: 409, code: "ConditionalRequestConflict" };
 
 export interface Passing {
   readonly method: string;
@@ -188,6 +196,8 @@ export class FaultGate {
       case "cut_after":
         await this.#pass(whole);
         return void response.destroy();
+      case "conflict":
+        return this.#reply(response, errorAnswer(CONFLICT));
       case "late_request":
         await this.#wait(fault.wait_ms);
         return this.#reply(response, await this.#pass(whole));
@@ -200,6 +210,15 @@ export class FaultGate {
         this.#reply(response, await this.#pass(whole));
         await this.#wait(fault.wait_ms);
         await this.#pass(whole);
+        return undefined;
+      case "twice":
+        await this.#pass(whole);
+        return this.#reply(response, await this.#pass(whole));
+      case "hang":
+        await this.#pass(whole);
+        return undefined;
+      default:
+        throw new Error(`no such fault: ${String(fault satisfies never)}`);
     }
   }
 

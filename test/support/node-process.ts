@@ -37,11 +37,15 @@ process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** @param store a directory, or the URL of a store elsewhere */
+/**
+ * @param store a directory, or the URL of a store elsewhere
+ * @param onLine told each line of its standard output
+ */
 export async function startNodeProcess(
   store: string,
   args: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
+  onLine: (line: string) => void = () => {},
 ): Promise<NodeProcess> {
   const command = [
     BIN,
@@ -66,7 +70,7 @@ export async function startNodeProcess(
     running.delete(child);
     return code as number | null;
   });
-  const url = await listening(child);
+  const url = await listening(child, onLine);
   if (url === undefined) throw new NotStarted(await exited, complaint);
   return {
     url,
@@ -84,13 +88,17 @@ export async function startNodeProcess(
   };
 }
 
-async function listening(child: ChildProcess): Promise<string | undefined> {
-  if (child.stdout === null) return undefined;
-  for await (const line of createInterface({ input: child.stdout })) {
-    const event = JSON.parse(line) as { event?: string; url?: string };
-    if (event.event !== "listening") continue;
-    child.stdout.resume();
-    return event.url;
-  }
-  return undefined;
+/** @returns `undefined` where it ended before */
+function listening(child: ChildProcess, onLine: (line: string) => void): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  if (child.stdout === null) throw new Error("the output is not piped");
+  const lines = createInterface({ input: child.stdout });
+  lines.on("line", (line) => {
+    onLine(line);
+    if (!line.includes('"event":"listening"')) return;
+    const { url } = JSON.parse(line) as { url?: string };
+    resolve(url);
+  });
+  lines.once("close", () => resolve(undefined));
+  return promise;
 }

@@ -34,14 +34,14 @@ export interface Rgw {
 /** `describe`, or a skipped one with a line on why. */
 export function describeOnRgw(name: string, tests: () => void): void {
   const installed = isRgwInstalled();
-  if (!installed)
-    console.warn(
-      `LEFT OUT: ${name}: Ceph's RGW is not installed. \`apt-get install --no-install-recommends radosgw ceph-mon ` +
-        "ceph-osd` (Debian, Ubuntu) installs it; the tests start it themselves.",
-    );
+  if (!installed) console.warn(`LEFT OUT: ${name}: ${RGW_MISSING}`);
   const suite = installed ? describe : describe.skip;
   suite(name, tests);
 }
+
+export const RGW_MISSING =
+  "Ceph's RGW is not installed. `apt-get install --no-install-recommends radosgw ceph-mon ceph-osd` (Debian, Ubuntu) " +
+  "installs it; it is started where it is needed.";
 
 export function isRgwInstalled(): boolean {
   try {

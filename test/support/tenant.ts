@@ -1,5 +1,5 @@
-/** A small tenant, published without files: one actor type `thing`, whose handler answers a fixed number to `go`. */
-import type { TenantPolicy } from "../../src/config.ts";
+/** A small tenant, published without files: one actor type `thing`, whose handler answers one fixed document. */
+import type { ActorPolicy, TenantPolicy } from "../../src/config.ts";
 import { admitHandlers, publish } from "../../src/publish.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { answering } from "../dispatch/guests.ts";
@@ -8,16 +8,20 @@ import { MASTER, must, random } from "./gate.ts";
 export interface Shape {
   readonly holder?: "required" | "optional";
   readonly reply?: number;
+  /** The handler's whole answer, where it is not a reply and an empty state. */
+  readonly output?: string;
+  /** What differs from an actor that takes `go` at any time. */
+  readonly policy?: Partial<ActorPolicy>;
 }
 
 export async function publishTenant(
   store: Store,
   tenant: string,
-  { holder = "optional", reply = 1 }: Shape = {},
+  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, policy }: Shape = {},
 ): Promise<void> {
-  const handlers = admitHandlers(new Map([["thing", answering(`{"state":null,"reply":${reply}}`)]]));
+  const handlers = admitHandlers(new Map([["thing", answering(output)]]));
   if (!handlers.ok) throw new Error(JSON.stringify(handlers.problems));
-  const policy: TenantPolicy = {
+  const document: TenantPolicy = {
     tenant,
     holder,
     actors: {
@@ -27,8 +31,9 @@ export async function publishTenant(
         messages: { go: { args: {}, result: {}, reads: false } },
         protocol: "go*",
         behaviour: "go*",
+        ...policy,
       },
     },
   };
-  must(await publish(store, policy, handlers.modules, MASTER, random));
+  must(await publish(store, document, handlers.modules, MASTER, random));
 }

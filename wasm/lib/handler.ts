@@ -4,7 +4,7 @@
  * A handler is one function from `Turn` to `Outcome`. It has no clock, no randomness and no memory of its own:
  * time and a seed are in the turn, and what is to last is in the state.
  */
-import { View, Writer } from "./json";
+import { quote, View, Writer } from "./json";
 
 /** Room for the input. Nothing is ever freed: the instance lives for one turn. */
 export function pn_alloc(size: i32): i32 {
@@ -42,6 +42,11 @@ function need(input: View, name: string): View {
 
 export class Outcome {
   constructor(private text: string) {}
+
+  /** Beside a reply: the actor goes on under that behaviour of its policy, which must be narrower than what is left. */
+  become(name: string): Outcome {
+    return new Outcome(this.text.substring(0, this.text.length - 1) + `,"become":${quote(name)}}`);
+  }
 
   /** As `pn_handle` answers it: ptr << 32 | length. */
   write(): i64 {

@@ -1,9 +1,9 @@
 /**
  * The actors of a simulation, and a model of a few lines that says what they must have done.
  *
- * An actor counts its turns. `add` and `take` are turns; under the caveat `ordered` they must alternate. `peek` is
- * refused by the handler, which says what it saw: an answer that only looked. So every answer names a version, and the
- * versions tell whether the history is one that could have happened one call at a time.
+ * An actor counts its turns. `add` and `take` are turns; under the caveat `ordered` they must alternate. Any message may
+ * be declined by the handler, which then says what it saw: an answer that only looked, and moved nothing. So every
+ * answer names a version, and the versions tell whether the history is one that could have happened one call at a time.
  */
 import { decodeEntry } from "../../../src/actor/entry.ts";
 import type { Answer, Call, CaveatMonitor, Protocols } from "../../../src/actor/shard.ts";
@@ -12,8 +12,9 @@ import { isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
 import type { Json } from "../../../src/json.ts";
 import { type Automaton, compileProtocol } from "../../../src/protocol/automaton.ts";
 import { stepAll } from "../../../src/protocol/monitor.ts";
+import { findWidening } from "../../../src/protocol/narrower.ts";
 
-export type Message = "add" | "take" | "peek";
+export type Message = "add" | "take";
 
 /** A logical call: sent again under the same key, if it has one, until it is answered. */
 export interface Operation {
@@ -23,6 +24,7 @@ export interface Operation {
   readonly actor: string;
   readonly message: Message;
   readonly ordered: boolean;
+  readonly declined: boolean;
   readonly keyed: boolean;
   attempts: number;
 }
@@ -36,7 +38,7 @@ export interface Version {
 }
 
 const TENANT = "t";
-const BEHAVIOUR = "(add | take | peek)*";
+const BEHAVIOUR = "(add | take)*";
 const ORDERED = "(add ; take)*";
 /** Nonces outlive every simulation, so that all of them must be remembered. */
 const NONCE_LIFE_S = 10_000_000;
@@ -51,6 +53,7 @@ const automata = new Map([BEHAVIOUR, ORDERED].map((text) => [text, compiled(text
 export const protocols: Protocols = {
   compile: (text) => automata.get(text) ?? refuse("caveat_denied", `nobody uses the protocol ${text}`),
   step: stepAll,
+  widening: findWidening,
 };
 const ordered: CaveatMonitor = {
   id: "ordered",
@@ -67,10 +70,10 @@ export function versionOf(state: string | undefined): Version {
 
 /** @param padding makes the states larger, so that they fill pages */
 export function callOf(operation: Operation, attempt: string, now_ms: number, padding: string): Call {
-  const { id, actor, message, keyed } = operation;
+  const { id, actor, message, keyed, declined } = operation;
   const run = ({ state, seed }: Turn): { reply: Json; state: string | undefined } | Refusal => {
     const { n, last } = versionOf(state);
-    if (message === "peek") return refuse("handler_error", JSON.stringify({ n, last }));
+    if (declined) return refuse("handler_error", JSON.stringify({ n, last }));
     return { reply: { n: n + 1 }, state: JSON.stringify({ n: n + 1, last: seed, padding }) };
   };
   return {
@@ -79,9 +82,11 @@ export function callOf(operation: Operation, attempt: string, now_ms: number, pa
     message,
     args: {},
     signer: "somebody",
+    token: { root: "root", digest: "token" },
     now_ms,
     seed: attempt,
     behaviour: BEHAVIOUR,
+    become: new Map(),
     monitors: operation.ordered ? [ordered] : [],
     counts: [],
     messages: undefined,
@@ -149,6 +154,7 @@ export class Accounts {
     }
     const operation = this.#attempts.get(seed);
     if (operation === undefined) this.#fail(`nobody has sent ${seed}`);
+    if (operation?.declined === true) this.#fail(`${seed} was declined and took effect`);
     const steps = operation?.ordered === true;
     if (steps && message !== account.expected) this.#fail(`${seed} took effect out of order`);
     const after = message === "add" ? "take" : "add";
@@ -169,7 +175,7 @@ export class Accounts {
       if (n <= shown) this.#fail(`${attempt} is turn ${n}, but turn ${shown} was seen before it began`);
       account.shown = Math.max(account.shown, n);
     } else if (answer.code === "handler_error") {
-      this.#checkPeek(account, attempt, JSON.parse(answer.detail) as Version, shown);
+      this.#checkDeclined(account, attempt, JSON.parse(answer.detail) as Version, shown);
     } else if (answer.code === "out_of_order") {
       const refusing = account.expects.slice(shown).some((message) => message !== operation.message);
       if (!refusing) this.#fail(`${attempt} was out of order for no state that it can have seen`);
@@ -184,7 +190,7 @@ export class Accounts {
     account.shown = Math.max(account.shown, n);
   }
 
-  #checkPeek(account: Account, attempt: string, { n, last }: Version, shown: number): void {
+  #checkDeclined(account: Account, attempt: string, { n, last }: Version, shown: number): void {
     if (n < shown) this.#fail(`${attempt} saw turn ${n}, but turn ${shown} was seen before it began`);
     if ((account.turns[n - 1] ?? "") !== last || n > account.turns.length)
       this.#fail(`${attempt} saw turn ${n}, which is not durable`);

@@ -93,17 +93,18 @@ export class Clients {
 
   #operation(shard: number): Operation {
     const { random } = this.#options;
-    const messages: readonly Message[] = ["add", "add", "add", "take", "peek"];
+    const messages: readonly Message[] = ["add", "add", "take"];
     const operation: Operation = {
       id: `o${++this.#operations}`,
       shard,
       actor: random.pick(this.actorsOf(shard)),
       message: random.pick(messages),
       ordered: random.chance(0.2),
+      declined: random.chance(0.2),
       keyed: random.chance(0.8),
       attempts: 0,
     };
-    if (operation.keyed && operation.message !== "peek") this.#keyed.push(operation);
+    if (operation.keyed && !operation.declined) this.#keyed.push(operation);
     return operation;
   }
 

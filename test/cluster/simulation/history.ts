@@ -20,8 +20,9 @@ import type { Manifest } from "../../../src/cluster/pages.ts";
 import type { StoredObject } from "../../../src/store/contract.ts";
 import type { Accounts } from "./accounts.ts";
 import { Bucket, type Observer } from "./bucket.ts";
+import type { Counted } from "./tally.ts";
 
-interface Counted {
+interface HistoryEntry {
   readonly slot: number;
   readonly text: string;
 }
@@ -29,12 +30,13 @@ interface Counted {
 class ShardHistory {
   /** The first value of each slot. */
   readonly slots = new Map<number, LogObject<SlotHeader> & { readonly etag: string }>();
-  readonly entries: Counted[] = [];
+  readonly entries: HistoryEntry[] = [];
   /** The first slot that is not written, and the reign whose entries count there. */
   next = 1;
   reign = 0;
   ownership: Ownership | undefined;
-  /** Objects of the checkpoint that counts. */
+  /** Pages and objects of the checkpoint that counts. */
+  pages = 1;
   named: ReadonlySet<string> = new Set();
   /** The slot that the store has lost. */
   lost: number | undefined;
@@ -42,6 +44,7 @@ class ShardHistory {
 
 export interface HistoryOptions {
   readonly accounts: Accounts;
+  readonly count: (what: Counted) => void;
   readonly fail: (what: string) => void;
   /** A shard has changed hands; `before` is who had it, `null` where it was free. */
   readonly claimed: (shard: number, before: string | null, by: string) => void;
@@ -87,6 +90,7 @@ export class History implements Observer {
       this.#options.fail(`${by} deleted ${key}, which no checkpoint holds`);
     if (shard.slots.get(slotOf(key))?.header.kind === "seal")
       this.#options.fail(`${by} deleted the seal ${key}`);
+    this.#options.count("collected");
   }
 
   /** The entries that a recovery applied must be the history between its checkpoint and its seal. */
@@ -145,6 +149,7 @@ export class History implements Observer {
     const object = decodeSlot(body);
     if (typeof object === "string") return this.#options.fail(`slot ${slot} of shard ${number} ${object}`);
     shard.slots.set(slot, { ...object, etag });
+    if (slot < shard.next) this.#options.count("void");
     this.#walk(number, shard);
   }
 
@@ -157,6 +162,7 @@ export class History implements Observer {
           this.#options.fail(`slot ${slot} of shard ${number} is sealed by a reign that was over`);
         shard.reign = header.epoch;
         shard.next = header.resume;
+        for (let seq = slot; ++seq < header.resume; ) if (shard.slots.has(seq)) this.#options.count("void");
         continue;
       }
       if (header.epoch > shard.reign)
@@ -201,6 +207,9 @@ export class History implements Observer {
     const object = found === undefined ? "is missing" : decodeObject(found.body);
     if (typeof object === "string") return this.#options.fail(`${key} ${object}`);
     const { pages, common } = JSON.parse(object.lines[0] ?? "") as Manifest;
+    this.#options.count("checkpoint");
+    if (pages.length > shard.pages) this.#options.count("pages doubled");
+    shard.pages = pages.length;
     const named = new Set([key]);
     const name = (id: string, page: string | number, parts: number): void => {
       for (let part = 0; part < parts; part++) named.add(partKey(number, id, page, part));

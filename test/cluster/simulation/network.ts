@@ -6,10 +6,14 @@ import type { Process } from "./process.ts";
 import type { Profile, RequestFault } from "./profile.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
+import type { Counted } from "./tally.ts";
 
 const SILENT: Refusal = refuse("store_unavailable", "the store does not answer");
 const UNCLEAR: PutOutcome = { outcome: "unknown", reason: "no answer" };
 const CONFLICT: PutOutcome = { outcome: "conflict" };
+
+/** No answer comes later than after so many TTLs. */
+const SLOWEST_TTL = 3;
 
 /** A request and what its sender may hear of it. */
 interface Request<T> {
@@ -28,7 +32,7 @@ export interface NetworkOptions {
   readonly profile: Profile;
   readonly scheduler: Scheduler;
   readonly bucket: Bucket;
-  readonly count: (what: string) => void;
+  readonly count: (what: Counted) => void;
   /** The process was told less than the truth about this key. */
   readonly misled: (process: Process, key: string) => void;
 }
@@ -175,7 +179,10 @@ export class Network {
     const later_ms = profile.ttl_ms * random.exponential(1.5);
     if (writes) misled(process, key);
     if (fault === "slow") {
-      scheduler.after(later_ms, () => hear(this.#latency_ms(), apply()));
+      // Whoever asks gives up at last.
+      scheduler.after(Math.min(later_ms, SLOWEST_TTL * profile.ttl_ms), () =>
+        hear(this.#latency_ms(), apply()),
+      );
     } else if (!writes || fault === "lost") {
       hear(this.#timeout_ms(), unclear);
     } else if (fault === "failed") {

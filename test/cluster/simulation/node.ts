@@ -13,6 +13,7 @@ import type { History } from "./history.ts";
 import type { Network } from "./network.ts";
 import type { Process } from "./process.ts";
 import type { Profile } from "./profile.ts";
+import { type Counted, isCounted } from "./tally.ts";
 
 export interface NodeOptions {
   readonly process: Process;
@@ -22,7 +23,7 @@ export interface NodeOptions {
   readonly accounts: Accounts;
   readonly nodeOf: (session: string) => Node | undefined;
   readonly isGone: (place: string) => boolean;
-  readonly count: (what: string) => void;
+  readonly count: (what: Counted) => void;
   readonly fail: (what: string) => void;
   readonly trace: (what: () => string) => void;
   /** It has ended by itself. */
@@ -85,7 +86,7 @@ export class Node {
       records: () => new Recovering(),
       opened: (shard, log, records) => this.#opened(shard, log, records as Recovering),
       closed: (shard, why) => this.#closed(shard, why),
-      lost: (why) => this.#end("lost", why),
+      lost: (why) => this.#end("declared dead", why),
     });
   }
 
@@ -169,7 +170,7 @@ export class Node {
   }
 
   async #call(operation: Operation): Promise<Answer | Refusal> {
-    const { accounts, profile, trace, count } = this.#options;
+    const { accounts, profile, trace, count, fail } = this.#options;
     const runtime = this.#runtimes.get(operation.shard);
     if (runtime === undefined) return moving(operation.shard);
     const attempt = accounts.attempt(operation);
@@ -177,7 +178,8 @@ export class Node {
     const padding = "x".repeat(profile.paddingLength);
     const answer = await runtime.shard.call(callOf(operation, attempt, this.process.wall_ms(), padding));
     const told = isRefusal(answer) ? answer.code : answer.kept ? "kept" : "acknowledged";
-    count(told);
+    if (isCounted(told)) count(told);
+    else fail(`${attempt} was answered ${told}`);
     trace(
       () =>
         `${this.process.session} answers ${attempt} (${operation.message} of ${operation.shard}): ${told}${isRefusal(answer) ? `, ${answer.detail}` : ""}`,
@@ -221,7 +223,9 @@ export class Node {
     trace(() => `${session} closed ${shard}: ${why.detail}`);
     const runtime = this.#runtimes.get(shard);
     this.#runtimes.delete(shard);
-    count(runtime === undefined ? "not opened" : `closed: ${why.code}`);
+    const closed = runtime === undefined ? "not opened" : `closed: ${why.code}`;
+    if (isCounted(closed)) count(closed);
+    else fail(`shard ${shard} was ${closed}`);
     this.#checkLoss(shard, why);
     if (runtime === undefined || !why.detail.startsWith(DEPOSED)) return;
     const now = history.ownership(shard);
@@ -244,7 +248,7 @@ export class Node {
     return this.#spying;
   }
 
-  #end(how: string, why?: Refusal): void {
+  #end(how: "not started" | "declared dead" | "left", why?: Refusal): void {
     this.#options.trace(() => `${this.process.session} ends: ${why?.detail ?? how}`);
     this.#options.count(how);
     this.process.end();

@@ -2,7 +2,7 @@
 import type { Random } from "./random.ts";
 
 /** What may befall a request to the store. */
-const REQUEST_FAULTS = [
+export const REQUEST_FAULTS = [
   /** It never arrives, and no answer comes. */
   "lost",
   /** It is done, and the answer is lost. */
@@ -22,7 +22,7 @@ const REQUEST_FAULTS = [
 export type RequestFault = (typeof REQUEST_FAULTS)[number];
 
 /** What may befall a process, a connection, or the store. */
-const EVENTS = ["pause", "crash", "drain", "cut_store", "cut_nodes", "outage", "wall_jump"] as const;
+export const EVENTS = ["pause", "crash", "drain", "cut_store", "cut_nodes", "outage", "wall_jump"] as const;
 export type ClusterEvent = (typeof EVENTS)[number];
 
 export interface Profile {
@@ -53,18 +53,20 @@ export interface Profile {
 export function drawProfile(random: Random): Profile {
   const ttl_ms = random.pick([600, 1000, 1000, 3000]);
   const size = random.next();
+  // More than two pages hold, so that their number doubles.
+  const isLarge = size > 0.95;
   const nodes = random.pick([2, 2, 2, 3, 3, 3, 4, 5, ...(size < 0.1 ? [6, 7] : [])]);
   const shards = random.pick([1, 1, 2, 3, ...(size < 0.2 ? [8, 16] : []), ...(size < 0.03 ? [64] : [])]);
   return {
     nodes,
     machines: random.pick([1, nodes, nodes, nodes]),
     shards,
-    actorsPerShard: random.pick([1, 2, 3]),
+    actorsPerShard: isLarge ? 5 : random.pick([1, 2, 3]),
     ttl_ms,
     latency_ms: random.pick([1, 3, 10, ttl_ms / 50, ttl_ms / 10]),
     window: random.pick([1, 2, 4, 4]),
     checkpointLogBytesMin: random.pick([1, 1, 20_000, 60_000, 1e9]),
-    paddingLength: size > 0.97 ? 120_000 : random.pick([0, 0, 100]),
+    paddingLength: isLarge ? 70_000 : random.pick([0, 0, 100]),
     clients: random.pick([1, 3, 5, 8]),
     operationsPerClient: random.pick([20, 40, 80]),
     chaos_ms: ttl_ms * random.pick([5, 8, 12]),

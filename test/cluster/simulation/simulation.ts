@@ -21,9 +21,7 @@ import { Process } from "./process.ts";
 import { type ClusterEvent, drawProfile, type Profile } from "./profile.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
-
-/** How often each thing happened, over many seeds: a simulation in which nothing goes wrong proves nothing. */
-export type Tally = Record<string, number>;
+import type { Counted, Tally } from "./tally.ts";
 
 /** After the last fault every shard is served through every node within so many TTLs. */
 const RECOVERS_TTL = 6;
@@ -55,11 +53,12 @@ export class Simulation {
     this.#tally = tally;
     this.#trace = trace;
     this.profile = drawProfile(this.#random);
-    const count = (what: string): void => this.#count(what);
+    const count = (what: Counted): void => tally.count(what);
     const fail = (what: string): void => this.fail(new Error(what));
     this.#accounts = new Accounts(fail);
     this.#history = new History({
       accounts: this.#accounts,
+      count,
       fail,
       claimed: (...claim) => this.#claimed(...claim),
       released: (...release) => this.#released(...release),
@@ -108,10 +107,6 @@ export class Simulation {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #count(what: string): void {
-    this.#tally[what] = (this.#tally[what] ?? 0) + 1;
-  }
-
   #note(what: () => string): void {
     this.#trace?.(`${(this.#scheduler.now_ms / 1000).toFixed(4)} ${what()}`);
   }
@@ -142,7 +137,7 @@ export class Simulation {
       accounts: this.#accounts,
       nodeOf: (session) => this.#sessions.get(session),
       isGone: (place) => this.#isGone(process, place),
-      count: (what) => this.#count(what),
+      count: (what) => this.#tally.count(what),
       fail: (what) => this.fail(new Error(what)),
       trace: (what) => this.#note(what),
       ended: () => this.#startLater(index),
@@ -180,7 +175,7 @@ export class Simulation {
     const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1.3, 2, 3]) * this.#random.between(0.8, 1.2);
     if (node === undefined || !node.process.isAlive) return;
     const { process } = node;
-    this.#count(event);
+    this.#tally.count(event);
     this.#note(() => `${event} of ${process.session} for ${lasts_ms.toFixed(0)} ms`);
     if (event === "pause") {
       process.pause();
@@ -213,7 +208,7 @@ export class Simulation {
   #loseSlot(): void {
     const shard = this.#random.below(this.profile.shards);
     if (!this.#history.lose(shard)) return;
-    this.#count("slot lost");
+    this.#tally.count("slot lost");
     this.#note(() => `the store loses a slot of shard ${shard}`);
   }
 
@@ -223,7 +218,7 @@ export class Simulation {
   #claimed(shard: number, before: string | null, by: string): void {
     this.#note(() => `${by} claims shard ${shard} from ${String(before)}`);
     if (before === null || before === by) return;
-    this.#count("taken over");
+    this.#tally.count("taken over");
     const node = this.#sessions.get(before);
     if (node?.process.isAlive === true && node.relies(shard))
       this.fail(new Error(`${by} took shard ${shard} over while ${before} relied on its lease`));
@@ -231,7 +226,7 @@ export class Simulation {
 
   /** Given up is what owes no answer. */
   #released(shard: number, by: string): void {
-    this.#count("handed over");
+    this.#tally.count("handed over");
     this.#note(() => `${by} hands shard ${shard} over`);
     const left = this.#sessions.get(by)?.unsettled(shard) ?? 0;
     if (left > 0) this.fail(new Error(`${by} handed shard ${shard} over with ${left} entries in flight`));
@@ -239,7 +234,8 @@ export class Simulation {
 
   /** Nobody is declared dead by a process that has not looked at his lease for a TTL since it changed. */
   #leaseWritten(session: string, body: Uint8Array, by: string): void {
-    const { state, ttl_ms } = parseLease(body) ?? {};
+    const { ttl_ms } = this.profile;
+    const state = parseLease(body)?.state;
     if (state !== "dead") {
       const sights = [...this.#sessions.values()].map(
         ({ process }) => [process.session, process.sight] as const,
@@ -247,12 +243,12 @@ export class Simulation {
       this.#sights.set(session, new Map(sights));
       return;
     }
-    this.#count("buried");
+    this.#tally.count("buried");
     this.#note(() => `${by} declares ${session} dead`);
     const before = this.#sights.get(session)?.get(by);
     const watcher = this.#sessions.get(by)?.process;
     const holder = this.#sessions.get(session)?.process;
-    if (watcher === undefined || ttl_ms === undefined || holder?.isAlive !== true) return;
+    if (watcher === undefined || holder?.isAlive !== true) return;
     const now = watcher.sight;
     const looked_ms = (now.seeing_ms - (before?.seeing_ms ?? 0)) * watcher.rate;
     // A gap counts as two looks, because nobody knows what became of one that was not answered.
@@ -280,7 +276,7 @@ export class Simulation {
     if (waiting.size > 0)
       throw new Error(`not served within ${RECOVERS_TTL} TTL: ${[...waiting].join(", ")}`);
     const took = (this.#scheduler.now_ms - from_ms) / this.profile.ttl_ms;
-    this.#tally["recovers_ttl_max"] = Math.max(this.#tally["recovers_ttl_max"] ?? 0, took);
+    this.#tally.recoversTtlMax = Math.max(this.#tally.recoversTtlMax, took);
     // What is on its way should arrive at a cluster that works.
     await this.#runUntil(this.#scheduler.now_ms + this.profile.ttl_ms);
     this.#clients.end();
@@ -330,7 +326,7 @@ export class Simulation {
       const loaded = await actors.load(address, (key) => log.record(key));
       if (isRefusal(loaded)) throw new Error(`the last recovery of ${actor}: ${loaded.detail}`);
       const { n, last } = versionOf(loaded.state);
-      const expected = loaded.monitors.get("ordered")?.state === 1 ? "take" : "add";
+      const expected = loaded.monitors.get("root", "ordered")?.state === 1 ? "take" : "add";
       const same =
         n === account.turns.length &&
         last === (account.turns.at(-1) ?? "") &&
