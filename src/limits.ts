@@ -258,6 +258,8 @@ export const LEASE_RENEWALS = 3;
 export const LEASE_VALID_SHARE = 0.8;
 /** Looks at the others' leases in one TTL: what a takeover comes late by. At 10 s and three nodes $8 of GETs a month. */
 export const WATCH_INTERVALS = 40;
+/** Looks under way at once: one that hangs must not blind a node, and a silent store is not met with ever more of them. */
+export const LOOKS_AT_ONCE = 4;
 /** A node owns at most its share of the shards times this: more slack moves fewer shards when nodes come and go. */
 export const PLACEMENT_SLACK = 1.25;
 /** Answers of the placement that are kept: who lives, with and without who is new or does not answer. */

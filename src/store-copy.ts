@@ -5,6 +5,7 @@
  * goes on where it stopped, and a store in use is never overwritten. Ownership records come last; until then no node
  * can serve from the copy. A source that a node writes to meanwhile is refused at the end: stop the node first.
  */
+import { sameBytes } from "./bytes.ts";
 import { CHANGES_KEY } from "./changes.ts";
 import { NODE_PREFIX, OWN_PREFIX } from "./cluster/format.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
@@ -30,8 +31,7 @@ export async function copyStore(from: Store, to: Store, progress: Progress): Pro
   if (isRefusal(keys)) return keys;
   const owned = keys.filter(isWatched);
   const others = keys.filter((key) => !isWatched(key) && !isPassing(key));
-  // The list of changes by name: the first change makes it.
-  const before = await etagsOf(from, [...new Set([...owned, CHANGES_KEY])]);
+  const before = await etagsOf(from, keys);
   if (isRefusal(before)) return before;
 
   let copied = 0;
@@ -53,7 +53,8 @@ export async function copyStore(from: Store, to: Store, progress: Progress): Pro
       owned,
       (done, _, bytes) => progress(others.length + done, total, bytes),
       copy,
-    ));
+    )) ??
+    (await refuseChanged(from, before));
   return failed ?? { copied, there };
 }
 
@@ -67,32 +68,36 @@ async function create(to: Store, key: string, body: Uint8Array): Promise<boolean
     const why = put.outcome === "lost" ? "somebody else wrote it" : put.reason;
     return refuse("store_unavailable", `${key} was not copied: ${why}`);
   }
-  const same = found.body.length === body.length && found.body.every((byte, i) => byte === body[i]);
-  return same
+  return sameBytes(found.body, body)
     ? false
     : refuse("store_unavailable", `${key} is there already, with other bytes: copy into an empty store`);
 }
 
-type Etags = ReadonlyMap<string, string | undefined>;
+/** Every object that is copied, and the versions of those that change when others do. */
+type Etags = ReadonlyMap<string, string>;
 
 async function etagsOf(store: Store, keys: readonly string[]): Promise<Etags | Refusal> {
-  const etags = new Map<string, string | undefined>();
+  const etags = new Map<string, string>();
   for (const key of keys) {
-    const found = await store.get(key);
+    if (isPassing(key)) continue;
+    const found = isWatched(key) ? await store.get(key) : undefined;
     if (isRefusal(found)) return found;
-    etags.set(key, found?.etag);
+    etags.set(key, found?.etag ?? "");
   }
   return etags;
 }
 
-/** An owner that wrote a checkpoint meanwhile has deleted slots that were not copied yet. */
+/** A slot that was appended meanwhile was acknowledged to somebody, and is not in the copy. */
 async function refuseChanged(from: Store, before: Etags): Promise<Refusal | undefined> {
-  const after = await etagsOf(from, [...before.keys()]);
+  const keys = await from.list("");
+  if (isRefusal(keys)) return keys;
+  const after = await etagsOf(from, keys);
   if (isRefusal(after)) return after;
-  const changed = [...before].find(([key, etag]) => after.get(key) !== etag);
+  const all = new Set([...before.keys(), ...after.keys()]);
+  const changed = [...all].find((key) => after.get(key) !== before.get(key));
   if (changed === undefined) return undefined;
   return refuse(
     "store_unavailable",
-    `${changed[0]} changed during the copy: stop what writes to the source first`,
+    `${changed} changed during the copy: stop what writes to the source first`,
   );
 }

@@ -74,8 +74,8 @@ function isNamed(key: string): boolean {
   const manifest = manifestKey(PAGED, checkpoint?.id ?? "");
   const decoded = decodeObject(bodyOf(manifest));
   const { pages = [] } = (typeof decoded === "object" && parseManifest(decoded.lines[0])) || {};
-  const named = pages.flatMap((page, number) => (page ? [`${page.id}/${number}/`] : []));
-  return [manifest, `${checkpoint?.id}/common/`, ...named].some((part) => key.includes(part));
+  const parts = pages.flatMap((page, number) => (page ? [`${page.id}/${number}/`] : []));
+  return [manifest, `${checkpoint?.id}/common/`, ...parts].some((part) => key.includes(part));
 }
 
 function isVoid(shard: number, seq: number): boolean {

@@ -133,14 +133,10 @@ describe("purity", () => {
 });
 
 describe("style", () => {
-  /** One idea, but a list that grows with everything else. */
-  const LIST = "src/limits.ts";
-
   it("a source file has at most 300 lines and says at its head what it guarantees", () => {
-    const wrong = sources.filter(
-      (path) => (text(path).split("\n").length > 301 && path !== LIST) || !text(path).startsWith("/**"),
-    );
-    expect(wrong).toEqual([]);
+    // A list may be as long as what it lists.
+    const isLong = (path: string) => path !== "src/limits.ts" && text(path).split("\n").length > 301;
+    expect(sources.filter((path) => isLong(path) || !text(path).startsWith("/**"))).toEqual([]);
   });
 
   it("no `any`, no non-null assertion", () => {

@@ -30,11 +30,10 @@ async function check(environment: Environment, url: string): Promise<Outcome> {
     const report = await checkStore(opened.store, opened.master, progressBar(environment, "checking"));
     if (isRefusal(report)) return report;
     const { objects, bytes, problems } = report;
-    const verdict = problems.length === 0 ? "no problems" : `${problems.length} problems`;
     const lines = problems.map(({ key, detail }) => `${key}: ${detail}`);
     return {
       json: { ok: problems.length === 0, objects, bytes, problems },
-      text: [...lines, `${objects} objects, ${megabytes(bytes)}: ${verdict}`].join("\n"),
+      text: [...lines, `${objects} objects, ${megabytes(bytes)}: ${counted(problems.length)}`].join("\n"),
       failed: problems.length > 0,
     };
   } finally {
@@ -56,12 +55,17 @@ async function copy(environment: Environment, from: string, to: string): Promise
     const { problems } = checked;
     const ok = problems.length === 0;
     const lines = problems.map(({ key, detail }) => `${key}: ${detail}`);
-    const summary = `${report.copied} objects copied, ${report.there} were there; the copy has ${ok ? "no" : problems.length} problems`;
+    const summary = `${report.copied} objects copied, ${report.there} were there; the copy has ${counted(problems.length)}`;
     return { json: { ok, ...report, problems }, text: [...lines, summary].join("\n"), failed: !ok };
   } finally {
     await source.store.close();
     if (!(target instanceof UsageProblem || isRefusal(target))) await target.store.close();
   }
+}
+
+function counted(problems: number): string {
+  if (problems === 0) return "no problems";
+  return problems === 1 ? "1 problem" : `${problems} problems`;
 }
 
 const at = (url: string): Values => ({ store: url });

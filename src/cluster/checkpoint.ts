@@ -69,15 +69,16 @@ export class Checkpoints {
     return isRefusal(common) ? common : { common, epoch: found.header.epoch };
   }
 
-  /** The lines of one record; none where the checkpoint does not have it. Refusal: `store_unavailable`. */
+  /**
+   * The lines of one record; none where the checkpoint does not have it. Refusal: `store_unavailable`.
+   *
+   * Where a later checkpoint is adopted meanwhile, the answer is of the old one, or a refusal because its page is gone:
+   * whoever cares must ask again (`ReadRecord`).
+   */
   async record(key: string): Promise<readonly string[] | Refusal> {
-    for (;;) {
-      const { manifest } = this.#current;
-      const lines = await this.#page(manifest, pageOf(key, manifest.pages.length));
-      // A later checkpoint may have replaced the page while it was being read, and deleted it.
-      if (isRefusal(lines) && this.#current.manifest !== manifest) continue;
-      return isRefusal(lines) ? lines : (recordsOn(lines).get(key) ?? []);
-    }
+    const { manifest } = this.#current;
+    const lines = await this.#page(manifest, pageOf(key, manifest.pages.length));
+    return isRefusal(lines) ? lines : (recordsOn(lines).get(key) ?? []);
   }
 
   /**

@@ -15,6 +15,8 @@ interface Seen {
   /** How long it has been looked at without a change. */
   unchanged_ms: number;
   looked_ms: number;
+  /** When the latest look began that has found anything. */
+  asked_ms: number;
   /** It has changed under our eyes: its holder lived after we came. */
   readonly confirmed: boolean;
   dead: boolean;
@@ -58,11 +60,14 @@ export class Peers {
    */
   saw(session: string, record: LeaseRecord | undefined, etag: string, look: Look): void {
     const before = this.#seen.get(session);
-    const seen = before?.etag === etag ? before : changed(before, record, etag, look.answered_ms);
+    // Looks may overtake each other.
+    if (before !== undefined && before.etag !== etag && look.asked_ms < before.asked_ms) return;
+    const seen = before?.etag === etag ? before : changed(before, record, etag, look);
     this.#seen.set(session, seen);
     const looked_ms = Math.min(look.asked_ms - seen.looked_ms, 2 * this.#options.interval_ms);
     seen.unchanged_ms += Math.max(0, looked_ms);
     seen.looked_ms = Math.max(seen.looked_ms, look.asked_ms);
+    seen.asked_ms = Math.max(seen.asked_ms, look.asked_ms);
     if (!this.#isDead(seen)) return;
     seen.dead = true;
     seen.life.abort();
@@ -124,8 +129,17 @@ function changed(
   before: Seen | undefined,
   record: LeaseRecord | undefined,
   etag: string,
-  looked_ms: number,
+  { asked_ms, answered_ms }: Look,
 ): Seen {
   const life = before === undefined || before.dead ? new AbortController() : before.life;
-  return { record, etag, unchanged_ms: 0, looked_ms, confirmed: before !== undefined, dead: false, life };
+  return {
+    record,
+    etag,
+    unchanged_ms: 0,
+    looked_ms: answered_ms,
+    asked_ms,
+    confirmed: before !== undefined,
+    dead: false,
+    life,
+  };
 }

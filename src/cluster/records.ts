@@ -26,5 +26,8 @@ export interface Capture {
   settle(durable: boolean): void;
 }
 
-/** Reads the lines of one record out of the last checkpoint; none where it is not there. */
+/**
+ * Reads the lines of one record out of the last checkpoint; none where it is not there. An answer that arrives after
+ * another capture was settled as durable, lines or refusal, may be of the checkpoint before: then it is asked for again.
+ */
 export type ReadRecord = (key: string) => Promise<readonly string[] | Refusal>;

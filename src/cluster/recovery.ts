@@ -95,12 +95,12 @@ class Recovery {
         this.#seals.push(seq);
         reign = header.epoch;
         seq = header.resume;
-        if (reign === epoch) return (await this.#confirm(seq)) ?? this.#recovered(seq);
+        if (reign === epoch) return (await this.#confirm()) ?? this.#recovered(seq);
         continue;
       }
       if (header.epoch > reign)
         return damaged("object", logKey(this.#shard, seq), "is without the seal before it");
-      // Of an epoch that was over when it was written: void.
+      // Of an epoch that was over when it was written: void. No node writes there whose window is within bounds.
       const isVoid = header.epoch < reign;
       const misfit = used("object", logKey(this.#shard, seq), () => {
         if (!isVoid) for (const line of lines) records.apply(line);
@@ -140,22 +140,22 @@ class Recovery {
       if (found === undefined) continue;
       const lost = found === "beyond" || found.header.kind === "seal" || found.header.durable >= seq;
       if (!lost) continue;
-      // Its writer may have filled it since I looked; then the seal finds it taken.
-      const again = await this.#read(seq);
-      if (again !== undefined) return isRefusal(again) ? again : undefined;
-      // A newer owner may have collected it.
+      // Its writer is not late: what the list has shown was there before this slot was read. But a newer owner may
+      // have collected it.
       const gone = damaged("object", logKey(this.#shard, seq), "is missing");
-      return (await this.#confirm(seq)) ?? gone;
+      return (await this.#confirm()) ?? gone;
     }
     return undefined;
   }
 
-  /** My seal holds only if I still own the shard as I took it: with that checkpoint, which is below the seal. */
-  async #confirm(seq: number): Promise<Refusal | undefined> {
+  /**
+   * My seal holds only if I own the shard exactly as I took it. A newer owner may have read past here before my seal
+   * stood, or have collected what I was reading: then the slots that I took for the end are behind its checkpoint.
+   */
+  async #confirm(): Promise<Refusal | undefined> {
     const now = await readOwnership(this.#store, this.#shard);
     if (isRefusal(now)) return now;
-    const mine = now?.etag === this.#owned.etag && (now.ownership.checkpoint?.seq ?? 0) < seq;
-    return mine ? undefined : deposed(this.#shard);
+    return now?.etag === this.#owned.etag ? undefined : deposed(this.#shard);
   }
 
   /** Once, before anything is read: a slot that was lost has had others behind it for long. */

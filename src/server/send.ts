@@ -13,7 +13,7 @@ const UNSENT = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
-export function undiciSender(): { readonly send: Send; close(): Promise<void> } {
+export function undiciSender(): { readonly send: Send; readonly close: () => Promise<void> } {
   const dispatcher = new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS } });
   const send: Send = async ({ url, method, headers, body, timeout_ms, signal }) => {
     try {

@@ -7,6 +7,7 @@
  *
  * How long to wait between attempts is the store's to know: one in a bucket is waited for, one on a disk is not.
  */
+import { sameBytes } from "../bytes.ts";
 import { isRefusal } from "../errors.ts";
 import { PUT_ATTEMPTS_MAX } from "../limits.ts";
 import type { PutCondition, Settled, Store, StoredObject } from "./contract.ts";
@@ -57,8 +58,4 @@ export async function settle(
 
 function isUnchanged(found: StoredObject | undefined, condition: PutCondition): boolean {
   return "ifMatch" in condition ? found?.etag === condition.ifMatch : found === undefined;
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

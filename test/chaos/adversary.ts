@@ -24,9 +24,9 @@ const WEATHER: FaultRates = {
     error_after: 0.004,
     cut_before: 0.004,
     cut_after: 0.004,
-    late_request: 0.002,
-    late_answer: 0.002,
-    hang: 0.001,
+    late_request: 0.003,
+    late_answer: 0.003,
+    hang: 0.002,
     conflict: 0.02,
     duplicate: 0.05,
     twice: 0.02,
@@ -42,9 +42,9 @@ const STORM: FaultRates = {
     error_after: 0.06,
     cut_before: 0.06,
     cut_after: 0.06,
-    late_request: 0.04,
-    late_answer: 0.04,
-    hang: 0.02,
+    late_request: 0.05,
+    late_answer: 0.05,
+    hang: 0.05,
     conflict: 0.1,
     duplicate: 0.1,
     twice: 0.1,
@@ -89,7 +89,7 @@ export class Adversary {
   async work(isOver: () => boolean): Promise<void> {
     const { victims, random, lease_ms } = this.#options;
     while (!isOver()) {
-      await setTimeout(random.between(0.2, 1) * lease_ms);
+      await setTimeout(random.between(0.3, 2) * lease_ms);
       const well = victims.filter(({ node, busy }) => node.isUp && !busy);
       // One must be left to take over: when all are down, nothing happens.
       if (well.length < 2 || isOver()) continue;
@@ -151,7 +151,7 @@ export class Adversary {
 
   #silenced({ leads }: ManagedNode, how: Silence["how"], lasts_ms: number): void {
     const at = this.#options.now_ms();
-    this.silences.push({ how, at, until: at + lasts_ms, shards: new Set(leads) });
+    this.silences.push({ how, at, until: at + lasts_ms, shards: [...leads] });
   }
 
   #say({ name, leads }: ManagedNode, what: string, lasts_ms?: number): void {

@@ -15,7 +15,7 @@ export interface Silence {
   /** When it could answer again. */
   readonly until: number;
   /** The shards that it led. */
-  readonly shards: ReadonlySet<number>;
+  readonly shards: readonly number[];
 }
 
 /** An actor counts where a call of it was under way at that moment, or began so shortly after it. */
@@ -31,7 +31,7 @@ export function failoversOf(
   for (const [actor, intents] of history.byActor()) {
     const shard = shardOf(`demo/${actor}`, shardCount);
     for (const { how, at, until, shards } of silences) {
-      const answered_at = shards.has(shard) ? firstAnswer(intents, at) : undefined;
+      const answered_at = shards.includes(shard) ? firstAnswer(intents, at) : undefined;
       if (answered_at === undefined || answered_at > until) continue;
       const waits = found.get(how) ?? [];
       waits.push(answered_at - at);

@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- [--minutes 1] [--seed N] [--store s3|file:] [--only kill,vanish,…]`: chaos for as long as you like.
+ * `npm run chaos -- [--minutes 1] [--seed N] [--store s3|file:] [--only kill,vanish,…] [--keep]`: chaos for as long as you like.
  *
  * Prints what happens, a summary and the verdict. Where the run fails, it says what was wrong and where its history and
  * the nodes' logs are, and ends with exit code 1. Wrong flags end with 2, a missing Ceph RGW with 3.
@@ -10,11 +10,12 @@ import { MISCHIEF } from "./adversary.ts";
 import { PLACES } from "./places.ts";
 import { type ChaosOptions, runChaos } from "./run.ts";
 
-const USAGE = `usage: npm run chaos -- [--minutes M] [--seed N] [--store ${PLACES.join("|")}] [--only KIND,…]
+const USAGE = `usage: npm run chaos -- [--minutes M] [--seed N] [--store ${PLACES.join("|")}] [--only KIND,…] [--keep]
   --minutes M   how long clients call (default 1)
   --seed N      a whole number from 0 to 2^32 - 1: the same choices again (default: a random one)
   --store       s3: Ceph's RGW behind a proxy that fails on purpose (default); file: the embedded store
-  --only        kinds of mischief: ${MISCHIEF.join(", ")} (default: all that the store allows)`;
+  --only        kinds of mischief: ${MISCHIEF.join(", ")} (default: all that the store allows)
+  --keep        history and logs stay also where the run passes`;
 
 /** Nodes end with this process also where a signal ends it. */
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
@@ -26,8 +27,9 @@ else {
   console.info(`seed ${options.seed}, ${options.work_ms / 60_000} min on ${options.place}`);
   const { summary, problems, folder } = await runChaos(options);
   console.info(`\n${summary}`);
-  if (problems.length === 0) console.info("\nPASSED: nothing lost, nothing twice, no order violated");
-  else end(1, [`\nFAILED, seed ${options.seed}; history and logs: ${folder}`, ...problems].join("\n  "));
+  if (options.keep || problems.length > 0) console.info(`\nhistory and logs: ${folder}`);
+  if (problems.length === 0) console.info("PASSED: nothing lost, nothing twice, no order violated");
+  else end(1, [`FAILED, seed ${options.seed}`, ...problems].join("\n  "));
 }
 
 /** @returns what is wrong with them */
@@ -43,7 +45,7 @@ function readOptions(args: string[]): ChaosOptions | string {
   const only = values.only?.split(",") ?? MISCHIEF;
   const kinds = MISCHIEF.filter((kind) => only.includes(kind));
   if (kinds.length < only.length) return `--only must name some of ${MISCHIEF.join(", ")}`;
-  return { seed, work_ms, place, kinds, say: (what) => console.info(what) };
+  return { seed, work_ms, place, kinds, keep: values.keep, say: (what) => console.info(what) };
 }
 
 function parse(args: string[]) {
@@ -55,6 +57,7 @@ function parse(args: string[]) {
         seed: { type: "string" },
         store: { type: "string", default: "s3" },
         only: { type: "string" },
+        keep: { type: "boolean", default: false },
       },
     }).values;
   } catch (error) {

@@ -27,6 +27,8 @@ export interface ChaosOptions {
   readonly work_ms: number;
   readonly place: PlaceName;
   readonly kinds: readonly Mischief[];
+  /** The folder, also where there are no problems. */
+  readonly keep: boolean;
   /** Told what happens, a line each. */
   readonly say: (what: string) => void;
 }
@@ -37,7 +39,7 @@ export interface ChaosReport {
   readonly summary: string;
   /** Empty where the run holds what it must. */
   readonly problems: readonly string[];
-  /** Where the history and the nodes' logs are, if there are problems. Neither tokens nor keys are in it. */
+  /** Where the history and the nodes' logs are, if they are kept. Neither tokens nor keys are in it. */
   readonly folder: string;
 }
 
@@ -106,14 +108,15 @@ class ChaosRun {
     const summary = summaryOf({ lease_ms: LEASE_MS, began_at, ended_at, slots }, this.#history, events);
     for (const problem of judgeEvents(this.#history, slots, this.#kinds(), events)) this.#problem(problem);
     const problems = [...this.#problems];
-    this.#keep(summary, problems);
+    this.#keep(summary, problems, adversaries);
     return { history: this.#history, events, summary, problems, folder: this.#folder };
   }
 
   async end(): Promise<void> {
     await this.#crew?.close();
     await Promise.all(this.#victims.map(({ node }) => node.end()));
-    if (this.#problems.size === 0) rmSync(this.#folder, { recursive: true, force: true });
+    if (this.#problems.size === 0 && !this.#options.keep)
+      rmSync(this.#folder, { recursive: true, force: true });
   }
 
   async #setUp(): Promise<Crew> {
@@ -226,9 +229,9 @@ class ChaosRun {
     this.#options.say(`${((now_ms() - this.#began_at) / 1000).toFixed(1).padStart(6)} s  ${what}`);
   }
 
-  #keep(summary: string, problems: readonly string[]): void {
-    const { seed, work_ms, place, kinds } = this.#options;
-    const kept = { seed, work_ms, place, kinds, summary, problems, intents: this.#history.intents };
+  #keep(summary: string, problems: readonly string[], adversaries: readonly Adversary[]): void {
+    const silences = adversaries.flatMap((adversary) => adversary.silences);
+    const kept = { options: this.#options, summary, problems, silences, intents: this.#history.intents };
     writeFileSync(join(this.#folder, "history.json"), JSON.stringify(kept));
   }
 }

@@ -24,16 +24,21 @@ describe("store check", () => {
     });
     expect(await postern(["store", "copy", url("main"), url("hurt")])).toMatchObject({ code: 0 });
     const database = new DatabaseSync(join(file("hurt"), "store.sqlite"));
-    database.exec("UPDATE objects SET body = x'00' WHERE key LIKE 'handler/%/original.wasm'");
+    database.exec("UPDATE objects SET body = x'00' WHERE key = 'policy/demo'");
     database.close();
     const { code, stdout } = await postern(["store", "check", "--store", url("hurt"), "--json"]);
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({
       ok: false,
-      problems: [
-        { key: expect.stringMatching(/original\.wasm$/), detail: "its bytes are not what its name says" },
-      ],
+      problems: [{ key: "policy/demo", detail: "it is damaged or of another version" }],
     });
+    const { stdout: told } = await postern(["store", "check", "--store", url("hurt")]);
+    expect(told).toMatch(/^policy\/demo: it is damaged .*\n\d+ objects, [\d.]+ MB: 1 problem\n$/);
+    // Publishing it again mends it.
+    const policy = await postern(["mint", "--actor", "account/1", "--store", url("hurt")]);
+    expect(policy).toMatchObject({ code: 3, stderr: expect.stringContaining("policy/demo is damaged") });
+    expect(await postern(["apply", "policies", "--store", url("hurt")])).toMatchObject({ code: 0 });
+    expect(await postern(["store", "check", "--store", url("hurt")])).toMatchObject({ code: 0 });
   });
 
   it("needs a store that is there, with its key, and makes neither", async () => {

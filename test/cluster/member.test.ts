@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { utf8 } from "../../src/bytes.ts";
 import { nodeKey } from "../../src/cluster/format.ts";
 import { isRefusal } from "../../src/errors.ts";
-import { PLACE_PATIENCE_MS, SHARD_RETRY_MS } from "../../src/limits.ts";
+import { LOOKS_AT_ONCE, PLACE_PATIENCE_MS, SHARD_RETRY_MS } from "../../src/limits.ts";
 import { SILENT, unclear } from "../store/intercept.ts";
 import { quiet } from "./harness.ts";
 import { Cluster, placed, SHARDS, TAKEOVER_MS, TTL_MS } from "./members.ts";
@@ -66,6 +66,32 @@ describe("a node", () => {
     await cluster.pass(TTL_MS);
     expect(await cluster.sessions()).toEqual(["n2", "n3"]);
     expect(cluster.leaders.map(({ length }) => length)).toEqual(ALL.map(() => 1));
+  });
+
+  test("that dies is seen to in time also where a look at its lease hangs", async () => {
+    const cluster = await shared(3);
+    const [dead, ...living] = cluster.members;
+    dead?.cut();
+    for (const member of living) {
+      let hangs = 2;
+      const isDead = (key: string): boolean => key === nodeKey(dead?.session ?? "");
+      member.hooks = {
+        get: (key, next) => (isDead(key) && hangs-- > 0 ? new Promise(() => {}) : next()),
+      };
+    }
+    await cluster.pass(TAKEOVER_MS);
+    expect(living.flatMap(({ shards }) => shards).toSorted((a, b) => a - b)).toEqual(ALL);
+  });
+
+  test("meets a silent store with a bounded number of looks", async () => {
+    const cluster = await shared(2);
+    const [one, other] = cluster.members;
+    let looks = 0;
+    const isOther = (key: string): boolean => key === nodeKey(other?.session ?? "");
+    if (one !== undefined)
+      one.hooks = { get: (key, next) => (isOther(key) ? new Promise(() => void looks++) : next()) };
+    await cluster.pass(10 * TTL_MS);
+    expect(looks).toBe(LOOKS_AT_ONCE);
   });
 
   test("whose process is known to have ended is not waited for", async () => {

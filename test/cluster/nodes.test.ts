@@ -11,7 +11,7 @@ import { setTimeout } from "node:timers/promises";
 import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatCaveat } from "../../src/authorize/caveats.ts";
-import { HOPS_HEADER } from "../../src/cluster/forward.ts";
+import { HOPS_HEADER, REMAINING_HEADER } from "../../src/cluster/forward.ts";
 import { type Survey, survey } from "../../src/cluster/survey.ts";
 import { CODES, type Problem } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
@@ -126,6 +126,18 @@ function startLoad(): { readonly stop: () => Promise<{ deposits: number; failure
   };
 }
 
+/** The node that does a call of this actor by itself: as another node would ask it. */
+async function leaderOf(actor: string): Promise<NodeProcess> {
+  for (const node of nodes) {
+    const request = signCall({ ...caller, url: node.url }, { tenant: "demo", actor, message: "balance" });
+    const headers = { ...request.headers, [HOPS_HEADER]: "1", [REMAINING_HEADER]: "5000" };
+    const response = await fetch(request.url, { ...request, headers });
+    await response.arrayBuffer();
+    if (response.status === 200) return node;
+  }
+  throw new Error(`nobody leads the shard of ${actor}`);
+}
+
 async function total(): Promise<number> {
   let sum = 0;
   for (const actor of ACCOUNTS) {
@@ -221,5 +233,19 @@ describe("nodes on one store", () => {
     expect(await total()).toBe(before);
     const { nodes: left } = await look();
     expect(left.map(({ url }) => url)).toEqual([...nodes].map(({ url }) => url));
+  });
+
+  it("answer what they have passed on to a node that falls silent, once its lease is over", async () => {
+    await start();
+    await shared(2);
+    const [actor = ""] = ACCOUNTS;
+    const leader = await leaderOf(actor);
+    const other = [...nodes].find((node) => node !== leader);
+    if (other === undefined) throw new Error("there is one node only");
+    leader.child.kill("SIGSTOP");
+    // Its caller would wait for minutes.
+    expect(codeOf(await call(other, actor, "balance"))).toBe("outcome_unknown");
+    expect(codeOf(await call(other, actor, "balance"))).toBe("200");
+    await kill(leader);
   });
 });

@@ -194,6 +194,16 @@ describe("a peer", () => {
     expect(watcher.peers.lifeOf("peer")).toBeUndefined();
   });
 
+  test("is what the latest look has found, also where an older one is answered after it", () => {
+    const watcher = new Watcher();
+    watcher.look(0, "1");
+    const asked_ms = watcher.now_ms;
+    watcher.look(INTERVAL_MS, "2", { url: "http://moved" });
+    watcher.peers.saw("peer", lease(), "1", { asked_ms, answered_ms: watcher.now_ms });
+    expect(watcher.peers.alive("peer")?.url).toBe("http://moved");
+    expect(watcher.peers.version("peer")).toBe("2");
+  });
+
   test("looked at twice at the same time is looked at for no longer than one look lasted", () => {
     const watcher = new Watcher();
     const look = (asked_ms: number, answered_ms: number): void =>

@@ -22,7 +22,7 @@ const RECOVERY: readonly Bug[] = [
   bug(
     "no check of the ownership after the seal",
     "cluster/recovery.ts",
-    "return (await this.#confirm(seq)) ?? this.#recovered(seq);",
+    "return (await this.#confirm()) ?? this.#recovered(seq);",
     "return this.#recovered(seq);",
   ),
   bug(
@@ -50,16 +50,14 @@ const RECOVERY: readonly Bug[] = [
     "const found = later < seq + COMMIT_WINDOW_MAX ? await this.#read(later) : undefined;",
   ),
   bug(
-    "a slot that is filled meanwhile counts as a hole",
-    "cluster/recovery.ts",
-    "if (again !== undefined) return isRefusal(again) ? again : undefined;",
-    "if (isRefusal(again)) return again;",
-  ),
-  bug(
     "void entries are applied",
     "cluster/recovery.ts",
-    "if (header.epoch === reign) for (const line of lines) records.apply(line);",
-    "for (const line of lines) records.apply(line);",
+    "seq = header.resume;",
+    `for (let gap = seq + 1; gap < header.resume; gap++) {
+          const slot = await this.#read(gap);
+          if (slot !== undefined && !isRefusal(slot)) for (const line of slot.lines) records.apply(line);
+        }
+        seq = header.resume;`,
   ),
   bug(
     "a recovery goes on when it meets a newer reign",
@@ -203,12 +201,6 @@ const LEASES: readonly Bug[] = [
     "asked_ms - before.looked_ms",
   ),
   bug(
-    "silence is counted from the question on",
-    "cluster/peers.ts",
-    "looked_ms: answered_ms,",
-    "looked_ms: asked_ms,",
-  ),
-  bug(
     "who is silent for most of a TTL is dead",
     "cluster/peers.ts",
     "before.unchanged_ms >= ttl_ms;",
@@ -285,12 +277,6 @@ const RETENTION: readonly Bug[] = [
     `const written = await this.#checkpoints.write(capture, seq, header);`,
     `const written = await this.#checkpoints.write(capture, seq, header);
     if (!isRefusal(written)) this.#checkpoints.adopt(written);`,
-  ),
-  bug(
-    "a record on a page that was replaced is not read again",
-    "cluster/checkpoint.ts",
-    "if (isRefusal(lines) && this.#current.manifest !== manifest) continue;",
-    "",
   ),
   bug(
     "a checkpoint leaves out a page that has changed",

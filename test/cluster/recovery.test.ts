@@ -207,22 +207,6 @@ describe("reading ahead", () => {
     expect(await young.entries()).toEqual([...numbered("a", 30), ...numbered("b", 40)]);
   });
 
-  test("what was absent when it was read ahead, and is there when its turn comes, is not sealed over", async () => {
-    const store = memoryStore();
-    const old = await opened(store);
-    await old.appendEach(...numbered("a", 3));
-    const hidden = logKey(SHARD, FIRST + 1);
-    let hide = true;
-    const forgetful = intercept(store, {
-      get: async (key, next) => {
-        if (key !== hidden || !hide) return next();
-        hide = false;
-        return undefined;
-      },
-    });
-    expect(await (await opened(forgetful)).entries()).toEqual(numbered("a", 3));
-  });
-
   test("a new owner reads no page: records are read when they are asked for", async () => {
     const store = memoryStore();
     const node = await opened(store, SMALL);

@@ -23,7 +23,7 @@ it("an entry of another version stops its shard, by the name of its object, and 
   const gate = await startGate(directory);
   onTestFinished(() => gate.end());
   const refused = await call(party(gate, "account/damaged"), "account/damaged", "open", { owner: "Ada" });
-  const detail = `the object ${damaged} cannot be used: a log entry has version 9; this version reads 2`;
+  const detail = `the object ${damaged} cannot be used: a log entry has version 9; this version reads 3`;
   expect(refused).toMatchObject({ problem: { code: "store_unavailable", detail, damaged } });
   const others = await Promise.all(
     Array.from({ length: 20 }, (_, i) => `account/sound-${i}`).map(async (actor) =>

@@ -3,16 +3,9 @@
  * epochs with and without a checkpoint, pages of several checkpoints, what attempts have left, a void slot, a feed of
  * two pages, two tenants, a ring of several keys, a killed node's lease, and what a probe has forgotten.
  */
+import { crc32 } from "node:zlib";
 import { utf8 } from "../../src/bytes.ts";
-import {
-  checkpointId,
-  decodeSlot,
-  encodeObject,
-  logKey,
-  nodeKey,
-  partKey,
-} from "../../src/cluster/format.ts";
-import { encodeLease } from "../../src/cluster/lease.ts";
+import { checkpointId, decodeSlot, encodeObject, logKey, partKey } from "../../src/cluster/format.ts";
 import { ensureMeta } from "../../src/cluster/meta.ts";
 import { shardOf } from "../../src/cluster/pages.ts";
 import { PAGE_BYTES, REVOCATIONS_PER_PAGE } from "../../src/limits.ts";
@@ -32,7 +25,6 @@ export const SHARDS = 3;
 export const PAGED = 2;
 /** The shard with a slot that a deposed writer has filled too late. */
 export const VOIDED = 0;
-export const KILLED = "killed";
 
 export async function wholeStore(): Promise<ReadonlyMap<string, Uint8Array>> {
   const store = memoryStore();
@@ -50,6 +42,11 @@ export async function objectsOf(store: Store): Promise<Map<string, Uint8Array>> 
     if (found !== undefined) objects.set(key, found.body);
   }
   return objects;
+}
+
+/** Bodies by length and checksum: to compare whole stores by. */
+export function digests(objects: ReadonlyMap<string, Uint8Array>): Map<string, string> {
+  return new Map([...objects].map(([key, body]) => [key, `${body.length} bytes, ${crc32(body)}`]));
 }
 
 export async function storeOf(objects: ReadonlyMap<string, Uint8Array>): Promise<Store> {
@@ -100,9 +97,6 @@ async function leaveRemains(store: Store): Promise<void> {
   await put(partKey(PAGED, checkpointId(1, "attempt"), 0, 0), part);
   const late = { kind: "entries", epoch: 1, session: "s", nonce: "n", durable: 4 } as const;
   await put(logKey(VOIDED, (await lastSeal(store, VOIDED)) + 1), encodeObject(late, ["{}"]));
-  const lease = { session: KILLED, state: "serving", url: "http://127.0.0.1:1", authorities: [] } as const;
-  const more = { process: "", ttl_ms: 10_000, renewed_at: "", shards: {}, nonce: "n" };
-  await put(nodeKey(KILLED), encodeLease({ ...lease, ...more }));
   await put("probe/1/2", utf8("left"));
 }
 

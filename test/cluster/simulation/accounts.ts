@@ -140,7 +140,7 @@ export class Accounts {
 
   /** An entry has become durable. @returns its attempt. */
   counted(text: string): string {
-    const { actor, seed, message, reply, kept } = decodeEntry(text);
+    const { actor, seed, message, reply } = decodeEntry(text);
     const account = this.of(actor);
     if (this.#counted.has(seed)) this.#fail(`${seed} took effect twice`);
     if (this.#refused.has(seed)) this.#fail(`${seed} was refused and took effect`);
@@ -148,14 +148,14 @@ export class Accounts {
     this.#counted.set(seed, n);
     const told = (reply as { readonly n: number }).n;
     if (told !== n) this.#fail(`turn ${n} of ${actor} took itself for turn ${told}`);
-    if (kept !== undefined) {
-      if (account.keys.has(kept[0])) this.#fail(`the key ${kept[0]} took effect twice`);
-      account.keys.set(kept[0], n);
-    }
     const operation = this.#attempts.get(seed);
-    if (operation === undefined) this.#fail(`nobody has sent ${seed}`);
-    if (operation?.declined === true) this.#fail(`${seed} was declined and took effect`);
-    const steps = operation?.ordered === true;
+    if (operation === undefined) throw new Error(`nobody has sent ${seed}`);
+    const { id, keyed, declined, ordered: steps } = operation;
+    if (declined) this.#fail(`${seed} was declined and took effect`);
+    if (keyed) {
+      if (account.keys.has(id)) this.#fail(`the key ${id} took effect twice`);
+      account.keys.set(id, n);
+    }
     if (steps && message !== account.expected) this.#fail(`${seed} took effect out of order`);
     const after = message === "add" ? "take" : "add";
     account.expects.push(steps ? after : account.expected);

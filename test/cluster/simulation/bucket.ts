@@ -4,10 +4,11 @@
  */
 import type { PutCondition, PutOutcome, StoredObject } from "../../../src/store/contract.ts";
 
-/** Told of each change when it has been made. Whoever sent it may be long dead. */
+/** Told of what has been done. Whoever sent it may be long dead. */
 export interface Observer {
   put(key: string, body: Uint8Array, before: StoredObject | undefined, by: string): void;
   deleted(key: string, by: string): void;
+  listed(prefix: string, by: string): void;
 }
 
 export class Bucket {
@@ -50,7 +51,8 @@ export class Bucket {
   }
 
   /** @param prefix ends a folder */
-  list(prefix: string): readonly string[] {
+  list(prefix: string, by: string): readonly string[] {
+    this.#observer.listed(prefix, by);
     return [...(this.#folders.get(folderOf(prefix)) ?? [])];
   }
 }

@@ -75,6 +75,8 @@ export class Clients {
 
   async #client(): Promise<void> {
     const { random, profile, living } = this.#options;
+    /** Of a TTL: so that calls come until the faults end. */
+    const pace = profile.chaos_ms / profile.operationsPerClient / profile.ttl_ms;
     for (let i = 0; i < profile.operationsPerClient && !this.#ended; i++) {
       const again = this.#keyed.length > 0 && random.chance(0.15);
       const operation = again ? random.pick(this.#keyed) : this.#operation(random.below(this.#actors.length));
@@ -87,7 +89,7 @@ export class Clients {
         await this.#pause(0.3);
       }
       // Calls come in bursts.
-      await this.#pause(random.pick([0, 0, 0.01, 0.4]));
+      await this.#pause(random.pick([0, 0, 0.01, 4 * pace]));
     }
   }
 

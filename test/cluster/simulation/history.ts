@@ -10,6 +10,7 @@ import {
   decodeObject,
   decodeSlot,
   type LogObject,
+  logKey,
   manifestKey,
   partKey,
   type SlotHeader,
@@ -20,6 +21,7 @@ import type { Manifest } from "../../../src/cluster/pages.ts";
 import type { StoredObject } from "../../../src/store/contract.ts";
 import type { Accounts } from "./accounts.ts";
 import { Bucket, type Observer } from "./bucket.ts";
+import { isOccasion, type Occasion } from "./profile.ts";
 import type { Counted } from "./tally.ts";
 
 interface HistoryEntry {
@@ -50,6 +52,7 @@ export interface HistoryOptions {
   readonly claimed: (shard: number, before: string | null, by: string) => void;
   readonly released: (shard: number, by: string) => void;
   readonly leaseWritten: (session: string, body: Uint8Array, by: string) => void;
+  readonly occasion: (what: Occasion, by: string) => void;
 }
 
 export class History implements Observer {
@@ -74,10 +77,18 @@ export class History implements Observer {
   put(key: string, body: Uint8Array, before: StoredObject | undefined, by: string): void {
     const [kind, name = ""] = key.split("/");
     const etag = this.bucket.get(key)?.etag ?? "";
+    if (isOccasion(kind)) this.#options.occasion(kind, by);
     if (kind === "log") this.#slotWritten(Number(name), slotOf(key), body, etag, before);
     else if (kind === "own") this.#ownershipWritten(Number(name), body, before, by);
     else if (kind === "node") this.#options.leaseWritten(name, body, by);
     else if (before !== undefined) this.#options.fail(`${key} was written over`);
+  }
+
+  listed(prefix: string, by: string): void {
+    const [kind, name = ""] = prefix.split("/");
+    const { reign, ownership } = this.#of(Number(name));
+    const recovers = kind === "log" && ownership?.session === by && ownership.epoch > reign;
+    if (recovers) this.#options.occasion("recovery", by);
   }
 
   deleted(key: string, by: string): void {
@@ -106,20 +117,24 @@ export class History implements Observer {
       );
   }
 
-  /** Has the store lose a slot that a later one says was durable. @returns whether there is one. */
-  lose(number: number): boolean {
+  /**
+   * Has the store lose a slot that a later one says was durable.
+   * @param choose one of some
+   * @returns whether there is one
+   */
+  lose(number: number, choose: (slots: readonly number[]) => number): boolean {
     const shard = this.#of(number);
     const from = (shard.ownership?.checkpoint?.seq ?? 0) + 1;
     const durable = [...shard.slots.values()].reduce(
       (most, { header }) => (header.kind === "entries" ? Math.max(most, header.durable) : most),
       0,
     );
-    const lost = [...shard.slots].find(
+    const known = [...shard.slots].filter(
       ([slot, { header }]) => slot >= from && slot <= durable && header.epoch === shard.reign,
-    )?.[0];
-    if (lost === undefined || shard.lost !== undefined) return false;
-    shard.lost = lost;
-    this.bucket.lose(`log/${String(number).padStart(3, "0")}/${String(lost).padStart(20, "0")}`);
+    );
+    if (known.length === 0 || shard.lost !== undefined) return false;
+    shard.lost = choose(known.map(([slot]) => slot));
+    this.bucket.lose(logKey(number, shard.lost));
     return true;
   }
 
@@ -216,7 +231,7 @@ export class History implements Observer {
     };
     name(checkpoint.id, "common", common);
     for (const [page, at] of pages.entries()) if (at !== null) name(at.id, page, at.parts);
-    const present = new Set(this.bucket.list(checkpointsPrefix(number)));
+    const present = new Set(this.bucket.list(checkpointsPrefix(number), ""));
     for (const part of named) if (!present.has(part)) this.#options.fail(`${part} is missing`);
     shard.named = named;
   }

@@ -1,4 +1,5 @@
 /** How requests travel, and what befalls them: between processes and the store, and from process to process. */
+import { NODE_PREFIX } from "../../../src/cluster/format.ts";
 import { type Refusal, refuse } from "../../../src/errors.ts";
 import type { PutOutcome, Store, StoredObject } from "../../../src/store/contract.ts";
 import type { Bucket } from "./bucket.ts";
@@ -42,6 +43,7 @@ export class Network {
   isCalm = false;
   isDown = false;
   readonly #cutFromStore = new Set<Process>();
+  readonly #cutFromLeases = new Set<Process>();
   readonly #cutFromEachOther = new Set<string>();
   readonly #options: NetworkOptions;
 
@@ -57,7 +59,7 @@ export class Network {
     return {
       get: (key) => {
         if (spied()) return new Promise(() => {});
-        const once = key.startsWith("node/");
+        const once = key.startsWith(NODE_PREFIX);
         return send<StoredObject | undefined | Refusal>({
           key,
           apply: () => bucket.get(key),
@@ -85,7 +87,7 @@ export class Network {
       list: (prefix) =>
         send<readonly string[] | Refusal>({
           key: prefix,
-          apply: () => bucket.list(prefix),
+          apply: () => bucket.list(prefix, by),
           unclear: SILENT,
           writes: false,
           once: false,
@@ -98,6 +100,13 @@ export class Network {
     if (is) this.#cutFromStore.add(process);
     else this.#cutFromStore.delete(process);
     process.blind("cut", is);
+  }
+
+  /** A part of the store, and it is the worst one to miss. */
+  cutFromLeases(process: Process, is: boolean): void {
+    if (is) this.#cutFromLeases.add(process);
+    else this.#cutFromLeases.delete(process);
+    process.blind("leases", is);
   }
 
   cutFromEachOther(a: number, b: number, is: boolean): void {
@@ -141,29 +150,39 @@ export class Network {
     return new Promise((resolve) => {
       const hear = (delay_ms: number, value: T): void =>
         this.#options.scheduler.after(delay_ms, () => process.wake(() => resolve(value)));
-      if (this.isDown || this.#cutFromStore.has(process)) {
+      if (this.#isCut(process, request.key)) {
         const refusedAtOnce = this.isDown && this.#options.random.chance(0.5);
         hear(refusedAtOnce ? this.#latency_ms() : this.#timeout_ms(), request.unclear);
         return;
       }
-      const fault = this.#fault();
+      const fault = this.#fault(request.key);
       if (fault === undefined) this.#arrive(process, request, hear);
       else this.#arriveBadly(fault, process, request, hear);
     });
   }
 
-  #arrive<T>(
-    process: Process,
-    { apply, unclear, once }: Request<T>,
-    hear: (ms: number, value: T) => void,
-  ): void {
-    if (once && this.#options.random.chance(0.7)) {
-      this.#options.scheduler.after(2 * this.#latency_ms(), () => hear(0, apply()));
+  #isCut(process: Process, key: string): boolean {
+    return (
+      this.isDown ||
+      this.#cutFromStore.has(process) ||
+      (this.#cutFromLeases.has(process) && key.startsWith(NODE_PREFIX))
+    );
+  }
+
+  #arrive<T>(process: Process, request: Request<T>, hear: (ms: number, value: T) => void): void {
+    const { key, apply, unclear, once } = request;
+    const { scheduler, random } = this.#options;
+    if (once && random.chance(0.7)) {
+      scheduler.after(2 * this.#latency_ms(), () => hear(0, apply()));
       return;
     }
-    this.#options.scheduler.after(this.#latency_ms(), () => {
-      if (this.isDown || this.#cutFromStore.has(process)) return hear(this.#timeout_ms(), unclear);
-      hear(this.#latency_ms(), apply());
+    scheduler.after(this.#latency_ms(), () => {
+      if (this.#isCut(process, key)) return hear(this.#timeout_ms(), unclear);
+      const value = apply();
+      scheduler.after(this.#latency_ms(), () => {
+        if (this.#isCut(process, key)) hear(this.#timeout_ms(), unclear);
+        else hear(0, value);
+      });
     });
   }
 
@@ -206,9 +225,10 @@ export class Network {
     }
   }
 
-  #fault(): RequestFault | undefined {
+  #fault(key: string): RequestFault | undefined {
     const { random, profile } = this.#options;
-    if (this.isCalm || !random.chance(profile.requestFaultRate)) return undefined;
+    const isSpared = this.isCalm || !key.startsWith(profile.faultyPrefix);
+    if (isSpared || !random.chance(profile.requestFaultRate)) return undefined;
     return random.pick(profile.requestFaults);
   }
 

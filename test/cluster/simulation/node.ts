@@ -1,6 +1,6 @@
 /**
  * A node: the real member, log and actors in a simulated process, and the gate before them, which does what
- * `src/shards.ts` does with requests.
+ * `src/server.ts` and `src/shards.ts` do with requests.
  */
 import { Actors } from "../../../src/actor/actors.ts";
 import { type Answer, Shard } from "../../../src/actor/shard.ts";
@@ -13,10 +13,12 @@ import type { History } from "./history.ts";
 import type { Network } from "./network.ts";
 import type { Process } from "./process.ts";
 import type { Profile } from "./profile.ts";
+import type { Random } from "./random.ts";
 import { type Counted, isCounted } from "./tally.ts";
 
 export interface NodeOptions {
   readonly process: Process;
+  readonly random: Random;
   readonly profile: Profile;
   readonly network: Network;
   readonly history: History;
@@ -61,6 +63,7 @@ export class Node {
   readonly #misled = new Set<string>();
   #spying = false;
   #asked = false;
+  #serving = false;
   #draining = false;
 
   constructor(options: NodeOptions) {
@@ -93,16 +96,22 @@ export class Node {
   async run(): Promise<void> {
     const failed = await this.#member.start();
     if (failed !== undefined) return this.#end("not started", failed);
+    await this.#member.settled();
+    this.#serving = true;
     for (;;) {
       await this.process.sleep(this.#options.profile.ttl_ms / 3);
-      // As if it had been long ago that the actors were called: all leave memory that may.
-      for (const { actors } of this.#runtimes.values()) actors.evict(this.process.now_ms(), 0);
+      for (const { actors, log } of this.#runtimes.values()) {
+        // As if it had been long ago that the actors were called: all leave memory that may.
+        actors.evict(this.process.now_ms(), 0);
+        // As before a move, but in the midst of calls.
+        if (this.#options.random.chance(0.2)) void log.checkpoint();
+      }
     }
   }
 
   /** Hands all shards over and ends. */
   async drain(): Promise<void> {
-    if (this.#draining) return;
+    if (this.#draining || !this.#serving) return;
     this.#draining = true;
     await this.#member.drain();
     await this.#member.leave();
@@ -131,6 +140,7 @@ export class Node {
   /** @param passedOn another node has sent it here */
   async handle(operation: Operation, deadline_ms: number, passedOn = false): Promise<Answer | Refusal> {
     const { process } = this;
+    if (!this.#serving) return refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
     const patience_ms = process.now_ms() + Math.min(deadline_ms, PLACE_PATIENCE_MS);
     const avoid = new Set<string>();
     for (;;) {

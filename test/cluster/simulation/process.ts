@@ -16,7 +16,7 @@ export interface ProcessOptions {
 }
 
 /** Why a process does not see the store. */
-type Blindness = "paused" | "cut" | "outage";
+type Blindness = "paused" | "cut" | "outage" | "leases";
 
 export class Process implements Clock {
   readonly session: string;

@@ -22,8 +22,32 @@ export const REQUEST_FAULTS = [
 export type RequestFault = (typeof REQUEST_FAULTS)[number];
 
 /** What may befall a process, a connection, or the store. */
-export const EVENTS = ["pause", "crash", "drain", "cut_store", "cut_nodes", "outage", "wall_jump"] as const;
+export const EVENTS = [
+  "pause",
+  /** A pause, after which the process does not see for a while that it was declared dead. */
+  "zombie",
+  "crash",
+  "drain",
+  "cut_store",
+  "cut_nodes",
+  "outage",
+  "wall_jump",
+] as const;
 export type ClusterEvent = (typeof EVENTS)[number];
+
+/** When a process is struck: when it has written such an object, or when it begins to recover a shard. */
+const OCCASIONS = [
+  { when: "recovery", chance: 0.3 },
+  { when: "node", chance: 0.02 },
+  { when: "own", chance: 0.05 },
+  { when: "log", chance: 0.02 },
+  { when: "ckpt", chance: 0.05 },
+] as const;
+export type Occasion = (typeof OCCASIONS)[number]["when"];
+
+export function isOccasion(what: string | undefined): what is Occasion {
+  return OCCASIONS.some(({ when }) => when === what);
+}
 
 export interface Profile {
   readonly nodes: number;
@@ -43,9 +67,13 @@ export interface Profile {
   readonly chaos_ms: number;
   readonly requestFaultRate: number;
   readonly requestFaults: readonly RequestFault[];
+  /** Only requests whose key begins so are at fault. */
+  readonly faultyPrefix: string;
   /** In mean between two events. */
   readonly event_ms: number;
   readonly events: readonly ClusterEvent[];
+  /** Pauses, crashes and cuts at the worst time, in so many of the cases. */
+  readonly strikes: { readonly when: Occasion; readonly chance: number } | undefined;
   /** The store loses an object that was durable. No store may; where one does, the shard must stop. */
   readonly loses: boolean;
 }
@@ -56,24 +84,27 @@ export function drawProfile(random: Random): Profile {
   // More than two pages hold, so that their number doubles.
   const isLarge = size > 0.95;
   const nodes = random.pick([2, 2, 2, 3, 3, 3, 4, 5, ...(size < 0.1 ? [6, 7] : [])]);
-  const shards = random.pick([1, 1, 2, 3, ...(size < 0.2 ? [8, 16] : []), ...(size < 0.03 ? [64] : [])]);
+  const shards = random.pick([1, 1, 2, 3, ...(size < 0.2 ? [8, 16] : []), ...(size < 0.05 ? [32, 64] : [])]);
+  const faultyPrefix = random.pick(["", "", "log/", "own/", "ckpt/", "node/"]);
   return {
     nodes,
     machines: random.pick([1, nodes, nodes, nodes]),
-    shards,
-    actorsPerShard: isLarge ? 5 : random.pick([1, 2, 3]),
+    shards: isLarge ? 1 : shards,
+    actorsPerShard: isLarge ? 3 : random.pick([1, 2, 3]),
     ttl_ms,
     latency_ms: random.pick([1, 3, 10, ttl_ms / 50, ttl_ms / 10]),
     window: random.pick([1, 2, 4, 4]),
-    checkpointLogBytesMin: random.pick([1, 1, 20_000, 60_000, 1e9]),
-    paddingLength: isLarge ? 70_000 : random.pick([0, 0, 100]),
-    clients: random.pick([1, 3, 5, 8]),
-    operationsPerClient: random.pick([20, 40, 80]),
+    checkpointLogBytesMin: random.pick([1, 1, 1, 20_000, 60_000, 1e9]),
+    paddingLength: isLarge ? 95_000 : random.pick([0, 0, 100]),
+    clients: isLarge ? 3 : random.pick([1, 3, 5, 8]),
+    operationsPerClient: isLarge ? 20 : random.pick([20, 40, 80]),
     chaos_ms: ttl_ms * random.pick([5, 8, 12]),
-    requestFaultRate: random.pick([0, 0.005, 0.02, 0.08]),
+    requestFaultRate: random.pick(faultyPrefix === "" ? [0, 0.005, 0.02, 0.1] : [0.05, 0.3]),
+    faultyPrefix,
     requestFaults: random.some(REQUEST_FAULTS),
     event_ms: ttl_ms * random.pick([0.3, 0.7, 1.5, 4]),
     events: random.some(EVENTS),
-    loses: random.chance(0.08),
+    strikes: random.pick([undefined, ...OCCASIONS]),
+    loses: random.chance(0.1),
   };
 }

@@ -18,7 +18,7 @@ import { History } from "./history.ts";
 import { Network } from "./network.ts";
 import { Node } from "./node.ts";
 import { Process } from "./process.ts";
-import { type ClusterEvent, drawProfile, type Profile } from "./profile.ts";
+import { type ClusterEvent, drawProfile, type Occasion, type Profile } from "./profile.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Counted, Tally } from "./tally.ts";
@@ -63,6 +63,7 @@ export class Simulation {
       claimed: (...claim) => this.#claimed(...claim),
       released: (...release) => this.#released(...release),
       leaseWritten: (...write) => this.#leaseWritten(...write),
+      occasion: (...occasion) => this.#strike(...occasion),
     });
     this.#network = new Network({
       random: this.#random,
@@ -137,6 +138,7 @@ export class Simulation {
       accounts: this.#accounts,
       nodeOf: (session) => this.#sessions.get(session),
       isGone: (place) => this.#isGone(process, place),
+      random: this.#random,
       count: (what) => this.#tally.count(what),
       fail: (what) => this.fail(new Error(what)),
       trace: (what) => this.#note(what),
@@ -163,23 +165,40 @@ export class Simulation {
   #planEvent(): void {
     this.#scheduler.after(this.#random.exponential(this.profile.event_ms), () => {
       if (this.#network.isCalm) return;
-      this.#befall(this.#random.pick(this.profile.events));
+      const node = this.#nodes[this.#random.below(this.profile.nodes)];
+      if (node !== undefined) this.#befall(this.#random.pick(this.profile.events), node);
       if (this.profile.loses && this.#random.chance(0.3)) this.#loseSlot();
       this.#planEvent();
     });
   }
 
-  #befall(event: ClusterEvent): void {
+  /** At the worst time: in the moments after it has written such an object. */
+  #strike(what: Occasion, by: string): void {
+    const { strikes, latency_ms } = this.profile;
+    const node = this.#sessions.get(by);
+    if (node === undefined || strikes?.when !== what || !this.#random.chance(strikes.chance)) return;
+    const event = this.#random.pick(["pause", "zombie", "zombie", "crash", "cut_store"] as const);
+    this.#scheduler.after(this.#random.between(0, this.#random.pick([2, 6])) * latency_ms, () => {
+      if (!this.#network.isCalm) this.#befall(event, node);
+    });
+  }
+
+  #befall(event: ClusterEvent, node: Node): void {
     const { ttl_ms, nodes } = this.profile;
-    const node = this.#nodes[this.#random.below(nodes)];
-    const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1.3, 2, 3]) * this.#random.between(0.8, 1.2);
-    if (node === undefined || !node.process.isAlive) return;
+    // What lasts about as long as a lease is the most dangerous.
+    const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1, 1.2, 2, 3]) * this.#random.between(0.8, 1.2);
     const { process } = node;
+    if (!process.isAlive) return;
     this.#tally.count(event);
     this.#note(() => `${event} of ${process.session} for ${lasts_ms.toFixed(0)} ms`);
     if (event === "pause") {
       process.pause();
       this.#scheduler.after(lasts_ms, () => process.resume());
+    } else if (event === "zombie") {
+      process.pause();
+      this.#network.cutFromLeases(process, true);
+      this.#scheduler.after(lasts_ms, () => process.resume());
+      this.#scheduler.after(lasts_ms + ttl_ms, () => this.#network.cutFromLeases(process, false));
     } else if (event === "crash") {
       process.end();
       this.#startLater(process.node);
@@ -207,7 +226,7 @@ export class Simulation {
 
   #loseSlot(): void {
     const shard = this.#random.below(this.profile.shards);
-    if (!this.#history.lose(shard)) return;
+    if (!this.#history.lose(shard, (slots) => this.#random.pick(slots))) return;
     this.#tally.count("slot lost");
     this.#note(() => `the store loses a slot of shard ${shard}`);
   }
@@ -264,6 +283,7 @@ export class Simulation {
     for (const { process } of this.#living) {
       process.resume();
       this.#network.cutFromStore(process, false);
+      this.#network.cutFromLeases(process, false);
       for (let other = 0; other < this.profile.nodes; other++)
         this.#network.cutFromEachOther(process.node, other, false);
     }
@@ -289,7 +309,7 @@ export class Simulation {
       get: (key) => Promise.resolve(bucket.get(key)),
       put: (key, body, condition) => Promise.resolve(bucket.put(key, body, condition, "last")),
       delete: () => Promise.resolve("done"),
-      list: (prefix) => Promise.resolve(bucket.list(prefix)),
+      list: (prefix) => Promise.resolve(bucket.list(prefix, "last")),
       close: async () => {},
     };
     for (let shard = 0; shard < this.profile.shards; shard++) {
