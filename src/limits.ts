@@ -32,6 +32,8 @@ export const RECEIVE_TIMEOUT_MS = 30_000;
 
 /** One macaroon in binary. 16 KiB holds about a hundred caveats; past it a token belongs in no header. */
 export const TOKEN_BYTES_MAX = 16 * 1024;
+/** Characters of a token past which `inspect` warns: half of what common servers take as one header (8 KB). */
+export const TOKEN_LENGTH_COMFORTABLE = 4 * 1024;
 /** Caveats of one macaroon: each costs one HMAC (3 µs) before anything of the request is proved. */
 export const CAVEATS_MAX = 128;
 /** One caveat's text: a protocol expression (1 KiB) and its name. */

@@ -7,14 +7,13 @@
  * that it was bound to (`holders.ts`).
  */
 import { fromHex } from "../bytes.ts";
-import type { Refusal } from "../errors.ts";
-import { refuse } from "../errors.ts";
+import { type Refusal, type RefusalFacts, refuse } from "../errors.ts";
 import { type Address, formatAddress, isWithin, parseRange } from "../ip.ts";
 import type { Json } from "../json.ts";
 import { CAVEAT_BYTES_MAX } from "../limits.ts";
 import { ACTOR_ID, HOLDER, MESSAGE_NAME, TYPE_NAME } from "../names.ts";
 import { type Count, readRate, readTime, readUses } from "./values.ts";
-import { type Condition, readCondition } from "./when.ts";
+import { type Condition, type NoCondition, readCondition } from "./when.ts";
 
 /** What a caveat is asked about. */
 export interface Access {
@@ -85,8 +84,8 @@ interface Entry {
   readonly op: "=" | "in" | "<" | ">=" | "<=";
   /** What the caveat looks like, for messages and help. */
   readonly form: string;
-  /** @returns `undefined` where the value has another form, a clause where it says more about what is wrong. */
-  read(value: string): Facts | string | undefined;
+  /** @returns `undefined` where the value has another form, the reason where there is more to say. */
+  read(value: string): Facts | NoCondition | undefined;
 }
 
 /** `<expression> [@ <label>]`. No expression holds an `@`; what it does hold is for the compiler to say. */
@@ -175,7 +174,7 @@ const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
     form: "when = condition in CEL",
     read(value) {
       const condition = readCondition(value);
-      return typeof condition === "string" ? condition : factsOf(condition);
+      return "reason" in condition ? condition : factsOf(condition);
     },
   },
   client_ip: {
@@ -208,7 +207,8 @@ const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
     form: "rate <= number/period, as in 10/m or 5/30s",
     read(value) {
       const count = readRate(value);
-      return typeof count === "object" ? { count, prohibits: NOTHING } : count;
+      if (typeof count === "string") return { reason: count };
+      return count && { count, prohibits: NOTHING };
     },
   },
   audience: {
@@ -248,18 +248,22 @@ const SHAPE = /^([a-z_]+) (=|in|<|>=|<=) (\S(?:.*\S)?)$/;
 
 /** Reads one caveat; the index says which it is in a refusal. */
 export function parseCaveat(text: string, index: number): Caveat | Refusal {
-  const unknown = (reason: string): Refusal =>
+  const unknown = (reason: string, facts: RefusalFacts = {}): Refusal =>
     refuse("unknown_caveat", `caveat ${index} is refused because ${reason}`, {
       token: 0,
       caveat: { index, text },
+      ...facts,
     });
   if (text.length > CAVEAT_BYTES_MAX) return unknown(`it is longer than ${CAVEAT_BYTES_MAX} bytes`);
   const [, name = "", op, value = ""] = SHAPE.exec(text) ?? [];
   if (!isCaveatName(name)) return unknown("this gate does not know it");
   const entry = REGISTRY[name];
   const read = entry.op === op ? entry.read(value) : undefined;
-  if (typeof read === "string") return unknown(read);
   if (read === undefined) return unknown(`it is not of the form \`${entry.form}\``);
+  if ("reason" in read) {
+    const { reason, column } = read;
+    return unknown(reason, column === undefined ? {} : { position: { text: value, column } });
+  }
   return { name, text, ...read };
 }
 

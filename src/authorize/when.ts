@@ -33,20 +33,27 @@ export interface Condition {
 
 const ENVIRONMENT = celEnv();
 
-/** @returns what is wrong with the text, as a clause, where it is no condition */
-export function readCondition(text: string): Condition | string {
-  if (text.length > WHEN_LENGTH_MAX) return `its condition is longer than ${WHEN_LENGTH_MAX} characters`;
+/** Why a text is no condition, as a clause; the column counted from 1, where it is known. */
+export interface NoCondition {
+  readonly reason: string;
+  readonly column?: number;
+}
+
+export function readCondition(text: string): Condition | NoCondition {
+  if (text.length > WHEN_LENGTH_MAX)
+    return { reason: `its condition is longer than ${WHEN_LENGTH_MAX} characters` };
   // The parser recurses for each bracket, and what it does with one that is never closed grows with their square.
-  if (nestingOf(text) > WHEN_DEPTH_MAX) return `its condition is nested deeper than ${WHEN_DEPTH_MAX}`;
+  if (nestingOf(text) > WHEN_DEPTH_MAX)
+    return { reason: `its condition is nested deeper than ${WHEN_DEPTH_MAX}` };
   const variables = new Set<Variable>();
   let expr: Expr;
   try {
     ({ expr } = parse(text));
   } catch (error) {
-    return `its condition is not CEL: ${placeIn(error)}`;
+    return notCel(error);
   }
   const problem = syntaxProblem(expr, variables);
-  if (problem !== undefined) return `its condition ${problem}`;
+  if (problem !== undefined) return { reason: `its condition ${problem}` };
   return { variables, unmet: (facts) => unmet(expr, facts) };
 }
 
@@ -87,9 +94,11 @@ function nestingOf(text: string): number {
 }
 
 /** The parser says `<input>:line:column: reason`; a caveat has one line. */
-function placeIn(error: unknown): string {
+function notCel(error: unknown): NoCondition {
   const said = error instanceof Error ? error.message : "it cannot be read";
-  return said.replace(/^<input>:\d+:(\d+): /, "column $1: ");
+  const [, column, reason = said] = /^<input>:\d+:(\d+): (.*)$/s.exec(said) ?? [];
+  if (column === undefined) return { reason: `its condition is not CEL: ${reason}` };
+  return { reason: `its condition is not CEL: column ${column}: ${reason}`, column: Number(column) };
 }
 
 function toCel(value: Json): CelInput {

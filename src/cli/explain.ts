@@ -15,6 +15,7 @@ import {
   type Environment,
   messagesOf,
   printable,
+  shortened,
   text,
   UsageProblem,
   type Values,
@@ -73,7 +74,7 @@ export const explain: Command = {
 
 function lineOf({ caveat, ok, reason }: Check): string {
   const verdict = ok === null ? "gate" : ok ? "pass" : "FAIL";
-  return `${verdict}  ${caveat}${ok === true ? "" : `\n      ${reason}`}`;
+  return `${verdict}  ${shortened(caveat)}${ok === true ? "" : `\n      ${reason}`}`;
 }
 
 /** A caveat, why it is none, or a third party's. */
@@ -178,7 +179,7 @@ const OPTIONS: Readonly<Record<Need, string>> = {
 
 function notChecked({ needs = [], count, delegation }: Caveat, known: ReadonlySet<Need>): string | undefined {
   const missing = needs.filter((need) => !known.has(need)).map((need) => OPTIONS[need]);
-  if (missing.length > 0) return `it depends on ${missing.join(" and ")}`;
+  if (missing.length > 0) return `say ${missing.join(" and ")}`;
   if (count !== undefined) return "how many calls there were is known at the gate";
   if (delegation !== undefined) return "the former holder's signature is verified at the gate";
   return undefined;

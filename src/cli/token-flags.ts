@@ -6,7 +6,7 @@
  */
 import type { ParseArgsOptionsConfig } from "node:util";
 import { type CaveatName, formatCaveat, parseCaveat } from "../authorize/caveats.ts";
-import { isRefusal } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { formatAddress, parseAddress } from "../ip.ts";
 import { compileProtocol } from "../protocol/automaton.ts";
 import { caretUnder, type Environment, text, texts, UsageProblem, type Values } from "./command.ts";
@@ -90,12 +90,17 @@ function toRange(given: string): string {
 function problemOf(caveats: readonly string[]): UsageProblem | undefined {
   for (const [index, caveatText] of caveats.entries()) {
     const caveat = parseCaveat(caveatText, index);
-    if (isRefusal(caveat)) return new UsageProblem(`\`${caveatText}\`: ${caveat.detail}`);
+    if (isRefusal(caveat)) return new UsageProblem(`\`${caveatText}\`${caretUnder(ofItself(caveat))}`);
     if (caveat.protocol === undefined) continue;
     const automaton = compileProtocol(caveat.protocol);
     if (isRefusal(automaton)) return new UsageProblem(`\`${caveatText}\`${caretUnder(automaton)}`);
   }
   return undefined;
+}
+
+/** A flag has no index in a token yet. */
+function ofItself({ code, detail, facts }: Refusal): Refusal {
+  return refuse(code, detail.replace(/^caveat \d+ is refused because /, ""), facts);
 }
 
 function toTime(given: string, now_ms: number): string | undefined {

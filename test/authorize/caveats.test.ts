@@ -142,7 +142,7 @@ describe("what is not understood is refused, never skipped", () => {
     const refusal = refused(parseCaveat(text, 7));
     expect(refusal.code).toBe("unknown_caveat");
     expect(refusal.detail).toMatch(/^caveat 7 is refused because /);
-    expect(refusal.facts).toEqual({ token: 0, caveat: { index: 7, text } });
+    expect(refusal.facts).toMatchObject({ token: 0, caveat: { index: 7, text } });
   });
 
   test("any text that is not of the registry", () => {
@@ -160,6 +160,14 @@ describe("what is not understood is refused, never skipped", () => {
     );
     for (const text of ["role = admin", "constructor = x", "toString = x"])
       expect(refused(parseCaveat(text, 0)).detail).toContain("this gate does not know it");
+  });
+
+  test("a condition says where its mistake is", () => {
+    expect(refused(parseCaveat("when = args.amount = 5", 0)).facts.position).toEqual({
+      text: "args.amount = 5",
+      column: 13,
+    });
+    expect(refused(parseCaveat("when = arg.amount", 0)).facts.position).toBeUndefined();
   });
 
   test("a text past its bound", () => {

@@ -54,7 +54,7 @@ function verdictOf(matcher: Matcher): Verdict | undefined {
 
 function ask(expr: string): Verdict | "refused" {
   const condition = readCondition(expr);
-  if (typeof condition === "string") return "refused";
+  if ("reason" in condition) return "refused";
   const reason = condition.unmet({
     args: {},
     actor: { type: "a", id: "b" },

@@ -135,6 +135,14 @@ describe("mint", () => {
     expect(stderr).toContain("\n  open ; | close\n         ^\n");
   });
 
+  it("shows the place of a mistake in a condition", async () => {
+    const args = ["mint", "--store", store, "--actor", "account/1", "--holder", HOLDER];
+    const { stderr } = await postern([...args, "--when", "args.amount <= 100 or true"]);
+    expect(stderr).toContain(
+      "\n  args.amount <= 100 or true\n                     ^\nits condition is not CEL: column 20",
+    );
+  });
+
   it("says so where there is no store, and makes none; or where the master key is another", async () => {
     const absent = await postern(["mint", "--store", `file:${file("absent")}`, "--actor", "account/1"]);
     expect(absent).toMatchObject({ code: 2, stderr: expect.stringContaining("there is no store") });
@@ -381,6 +389,45 @@ describe("inspect", () => {
   });
 });
 
+describe("inspect warns", () => {
+  const warningsOf = async (...caveats: string[]): Promise<unknown> => {
+    const args = ["attenuate", "--token", file("token"), ...caveats.flatMap((text) => ["--caveat", text])];
+    const { stdout } = await postern(args);
+    return (await json(["inspect"], { stdin: stdout }))["warnings"];
+  };
+
+  it("of what a gate would refuse, or a server before it", async () => {
+    expect(await warningsOf("message in open")).toEqual([]);
+    expect(await warningsOf("expires < 2020-01-01T00:00:00Z")).toEqual([
+      "it has expired: expires < 2020-01-01T00:00:00Z",
+    ]);
+    expect(await warningsOf(`holder = ${"b".repeat(64)}`)).toEqual([
+      "its holder caveats contradict each other: nobody can use it",
+    ]);
+    const long = Array.from(
+      { length: 8 },
+      (_, i) => `message in ${`m${i}`.padEnd(50, "x")},${"y".repeat(60)}`,
+    );
+    expect(await warningsOf(...long, ...long, ...long, ...long)).toEqual([
+      expect.stringMatching(/^as text it has \d+ characters: many servers/),
+    ]);
+  });
+
+  it("of a token that whoever has it can use", async () => {
+    const free = encodeToken({ ...must(decodeToken(token)), unsafeCaveats: [] });
+    const { stdout } = await postern(["inspect"], { stdin: free });
+    expect(stdout).toContain("\nwarning: it is bound to no key: whoever has it can use it\n");
+  });
+
+  it("not of discharges, which it shows", async () => {
+    const { stdout } = await postern(["inspect"], { stdin: `${token},${token}` });
+    expect(stdout).toMatch(/not checked\nwith the discharge\npostern\/1 tenant=demo .*\n {2}0 {2}actor = /);
+    expect(await json(["inspect"], { stdin: `${token},${token}` })).toMatchObject({
+      discharges: [{ caveats: [{ text: "actor = account/42", verified: false }, {}, {}, {}] }],
+    });
+  });
+});
+
 describe("explain", () => {
   const ask = (...args: string[]) => json(["explain", "--token", file("token"), ...args]);
 
@@ -453,8 +500,8 @@ describe("explain", () => {
     expect(await checked("--client-ip", "192.0.3.7")).toEqual([null, null, false, null, null, null, true]);
     const { code, stdout: text } = await postern(call, { stdin: stdout });
     expect(code).toBe(0);
-    expect(text).toContain("gate  when = args.amount <= 100\n      not checked: it depends on --args\n");
-    expect(text).toContain("not checked: it depends on --args and --client-ip\n");
+    expect(text).toContain("gate  when = args.amount <= 100\n      not checked: say --args\n");
+    expect(text).toContain("not checked: say --args and --client-ip\n");
     expect(text).toMatch(/\nallowed, as far as can be told offline\n$/);
     for (const wrong of [
       ["--args", "{"],
