@@ -168,9 +168,13 @@ export class Member {
     return this.#watch.meet();
   }
 
-  /** Another node says who owns the shard. It is believed as far as a call sent there in vain. */
+  /**
+   * Another node says who owns the shard. It is believed until the store says otherwise. I may be told that it is I: a
+   * claim whose end stayed unclear has arrived.
+   */
   told(shard: number, session: string, epoch: number): void {
-    this.#owners.tell(shard, { session, epoch });
+    const mayOwn = session === this.#options.session || this.#peers.lives(session);
+    if (mayOwn) this.#owners.hint(shard, { session, epoch });
   }
 
   /** Hands all shards over, at first to nodes that live; calls are still placed. */
@@ -269,9 +273,12 @@ export class Member {
   #begin(under: Set<number>, most: number, shard: number, work: () => Promise<unknown>): void {
     if (this.#draining || under.has(shard) || under.size >= most) return;
     under.add(shard);
+    const wasOpen = this.#holdings.get(shard) !== undefined;
     void work().finally(() => {
       under.delete(shard);
-      if (!this.#presence.hasEnded) this.#plan();
+      // What came to nothing waits for the next look: the same again at once would not end.
+      const isDone = wasOpen !== (this.#holdings.get(shard) !== undefined);
+      if (isDone && !this.#presence.hasEnded) this.#plan();
     });
   }
 

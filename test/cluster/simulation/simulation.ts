@@ -42,6 +42,8 @@ export class Simulation {
   /** The process that runs on each node now. */
   readonly #nodes: (Node | undefined)[] = [];
   readonly #sessions = new Map<string, Node>();
+  /** The nonce of the last lease that each session has written. */
+  readonly #leases = new Map<string, string>();
   /** By session, then by the session that looks on. */
   readonly #sights = new Map<string, Map<string, Sight>>();
   #started = 0;
@@ -254,8 +256,11 @@ export class Simulation {
   /** Nobody is declared dead by a process that has not looked at his lease for a TTL since it changed. */
   #leaseWritten(session: string, body: Uint8Array, by: string): void {
     const { ttl_ms } = this.profile;
-    const state = parseLease(body)?.state;
+    const { state, nonce = "" } = parseLease(body) ?? {};
     if (state !== "dead") {
+      // The same bytes again, as of a first lease that is sent anew when it was long buried, tell nobody that he lives.
+      if (this.#leases.get(session) === nonce) return;
+      this.#leases.set(session, nonce);
       const sights = [...this.#sessions.values()].map(
         ({ process }) => [process.session, process.sight] as const,
       );
