@@ -3,6 +3,7 @@ import { isRefusal } from "../errors.ts";
 import { attenuate as narrow } from "../token/chain.ts";
 import { type Command, UsageProblem } from "./command.ts";
 import { caveatsFromFlags, TOKEN_HELP, TOKEN_OPTIONS } from "./token-flags.ts";
+import { holdingOf } from "./token-holder.ts";
 import { readSoleToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 import { printToken, TOKEN_OUTPUT, TOKEN_OUTPUT_HELP } from "./token-output.ts";
 
@@ -20,6 +21,12 @@ export const attenuate: Command = {
     const wide = await readSoleToken(environment, values);
     if (wide instanceof UsageProblem || isRefusal(wide)) return wide;
     const macaroon = narrow(wide, caveats);
-    return isRefusal(macaroon) ? macaroon : printToken(macaroon, values);
+    if (isRefusal(macaroon)) return macaroon;
+    if (holdingOf(macaroon).contradictory && !holdingOf(wide).contradictory)
+      return new UsageProblem(
+        "the token is bound to another key already, and bound to two it is nobody's; " +
+          "its holder can hand it on with `postern delegate`",
+      );
+    return printToken(macaroon, values);
   },
 };

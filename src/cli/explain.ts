@@ -20,6 +20,7 @@ import {
   UsageProblem,
   type Values,
 } from "./command.ts";
+import { holdingOf } from "./token-holder.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 
 interface Check {
@@ -59,7 +60,7 @@ export const explain: Command = {
     const input = await readToken(environment, values);
     if (input instanceof UsageProblem || isRefusal(input)) return input;
     const chain = readChain(input.macaroon);
-    const question = readQuestion(environment, values, chain);
+    const question = readQuestion(environment, values, input.macaroon);
     if (question instanceof UsageProblem) return question;
     const checks = checkAll(chain, question);
     const allowed = checks.every(({ ok }) => ok !== false);
@@ -95,11 +96,7 @@ interface Question {
   readonly after: readonly string[];
 }
 
-function readQuestion(
-  environment: Environment,
-  values: Values,
-  chain: readonly Link[],
-): Question | UsageProblem {
+function readQuestion(environment: Environment, values: Values, macaroon: Macaroon): Question | UsageProblem {
   const [type, id] = (text(values, "actor") ?? "").split("/");
   const message = text(values, "message");
   if (!type || !id || message === undefined)
@@ -115,7 +112,7 @@ function readQuestion(
   if (ip !== undefined && address === undefined)
     return new UsageProblem(`--client-ip ${ip} is not an IP address`);
   const authority = text(values, "authority");
-  const signer = text(values, "signer") ?? lastHolder(chain);
+  const signer = text(values, "signer") ?? holdingOf(macaroon).key ?? "";
   const known = new Set<Need>();
   if (json !== undefined) known.add("args");
   if (address !== undefined) known.add("address");
@@ -133,12 +130,6 @@ function readQuestion(
     known,
     after: messagesOf(values, "after"),
   };
-}
-
-/** The key that the chain is bound to in the end; nobody's where it is bound to none. */
-function lastHolder(chain: readonly Link[]): string {
-  const keys = chain.filter(isCaveat).flatMap(({ holder, delegation }) => delegation?.to ?? holder ?? []);
-  return keys.at(-1) ?? "";
 }
 
 function checkAll(chain: readonly Link[], question: Question): readonly Check[] {

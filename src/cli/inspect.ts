@@ -1,6 +1,5 @@
 /** `postern inspect`: what a token says, caveat by caveat. Offline, unless a store is given to verify it with. */
-import { type Caveat, parseCaveat } from "../authorize/caveats.ts";
-import { holderProblems } from "../authorize/holders.ts";
+import { parseCaveat } from "../authorize/caveats.ts";
 import { fromUtf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { TOKEN_LENGTH_COMFORTABLE } from "../limits.ts";
@@ -18,6 +17,7 @@ import {
   type Values,
 } from "./command.ts";
 import { openStore } from "./inputs.ts";
+import { holdingOf } from "./token-holder.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP, type TokenInput } from "./token-input.ts";
 
 export const inspect: Command = {
@@ -89,27 +89,18 @@ function linesOf({ identifier, caveats }: Described): string {
 /** What its owner will want to know before a gate says so. */
 function warningsOf({ macaroon, text }: TokenInput, now_ms: number): readonly string[] {
   const warnings: string[] = [];
-  const chain = macaroon.unsafeCaveats
-    .filter(({ vid }) => vid === undefined)
+  const over = macaroon.unsafeCaveats
     .map(({ cid }, index) => parseCaveat(fromUtf8(cid) ?? "", index))
-    .filter((caveat): caveat is Caveat => !isRefusal(caveat));
-  const over = chain.find(({ expires_ms }) => expires_ms !== undefined && expires_ms <= now_ms);
-  if (over !== undefined) warnings.push(`it has expired: ${over.text}`);
-  const last = chain.findLast(({ holder, delegation }) => (delegation?.to ?? holder) !== undefined);
-  if (last === undefined) warnings.push("it is bound to no key: whoever has it can use it");
-  else if (holdersOf(chain, last.delegation?.to ?? last.holder ?? "").size > 0)
-    warnings.push("its holder caveats contradict each other: nobody can use it");
+    .find((caveat) => !isRefusal(caveat) && caveat.expires_ms !== undefined && caveat.expires_ms <= now_ms);
+  if (over !== undefined && !isRefusal(over)) warnings.push(`it has expired: ${over.text}`);
+  const { key, contradictory } = holdingOf(macaroon);
+  if (contradictory) warnings.push("its holder caveats contradict each other: nobody can use it");
+  else if (key === undefined) warnings.push("it is bound to no key: whoever has it can use it");
   if (text.length > TOKEN_LENGTH_COMFORTABLE)
     warnings.push(
       `as text it has ${text.length} characters: many servers and proxies take no header past 4 to 8 KB`,
     );
   return warnings;
-}
-
-function holdersOf(chain: readonly Caveat[], signer: string): ReadonlyMap<number, string> {
-  const placed = chain.map((caveat) => ({ caveat, tailBefore: undefined }));
-  // Never asked: offline the chain's signatures are not known.
-  return holderProblems(placed, signer, { verifyDelegation: () => true });
 }
 
 /** @returns `undefined` where the token verifies. */

@@ -187,6 +187,12 @@ describe("attenuate", () => {
     expect(await postern([...args, "v3"])).toMatchObject({ code: 2, stdout: "" });
   });
 
+  it("does not bind a token to a second key, which would make it nobody's", async () => {
+    const { code, stderr } = await postern(["attenuate", "--holder", "b".repeat(64)], { stdin: token });
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("postern delegate") });
+    expect(await postern(["attenuate", "--holder", HOLDER], { stdin: token })).toMatchObject({ code: 0 });
+  });
+
   it("does not narrow a token away from its discharges", async () => {
     const { code, stderr } = await postern(["attenuate", "--message", "a"], { stdin: `${token},${token}` });
     expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("narrow the token alone") });
@@ -401,9 +407,12 @@ describe("inspect warns", () => {
     expect(await warningsOf("expires < 2020-01-01T00:00:00Z")).toEqual([
       "it has expired: expires < 2020-01-01T00:00:00Z",
     ]);
-    expect(await warningsOf(`holder = ${"b".repeat(64)}`)).toEqual([
-      "its holder caveats contradict each other: nobody can use it",
-    ]);
+    const macaroon = must(decodeToken(token));
+    const second = { cid: new TextEncoder().encode(`holder = ${"b".repeat(64)}`) };
+    const twice = encodeToken({ ...macaroon, unsafeCaveats: [...macaroon.unsafeCaveats, second] });
+    expect(await json(["inspect"], { stdin: twice })).toMatchObject({
+      warnings: ["its holder caveats contradict each other: nobody can use it"],
+    });
     const long = Array.from(
       { length: 8 },
       (_, i) => `message in ${`m${i}`.padEnd(50, "x")},${"y".repeat(60)}`,
