@@ -104,15 +104,12 @@ function entryFor(actor: string, signer: string): Entry {
   return {
     v: 3,
     actor: `${TENANT}/${actor}`,
-    message: "deposit",
-    args: DEPOSIT,
     at: 1_767_225_600_000,
-    seed: "00112233445566778899aabbccddeeff",
     signer,
     token: [nonce, "ab".repeat(16)],
+    turns: [["deposit", DEPOSIT, "00112233445566778899aabbccddeeff", { balance: 1001 }]],
     behaviour: [PROTOCOL, 1],
     monitors: [],
-    reply: { balance: 1001 },
     kept: [`${signer}:${nonce}`, `deposit:${"ab".repeat(32)}`, 1_767_226_200_000],
     nonce: [`${signer}:${nonce}`, 1_767_225_660],
   };

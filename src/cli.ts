@@ -100,7 +100,7 @@ function report(command: Command, environment: Environment, outcome: Outcome, as
     else environment.note(printableLines(`${code}${caretUnder(outcome)}`));
     return exitCodeOf(outcome);
   }
-  environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
+  if (!outcome.printed) environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
   if (outcome.unavailable) return EXIT.unavailable;
   return outcome.failed ? EXIT.refused : EXIT.done;
 }
@@ -155,7 +155,12 @@ function processEnvironment(): Environment {
     write: (text) => void process.stdout.write(text),
     note: (text) => void process.stderr.write(`${text}\n`),
     status: (text) => void (process.stderr.isTTY && process.stderr.write(`\r\u001b[2K${text}`)),
-    columns: process.stdout.columns ?? DEFAULT_COLUMNS,
+    get columns() {
+      return process.stdout.columns ?? DEFAULT_COLUMNS;
+    },
+    get rows() {
+      return process.stdout.isTTY ? process.stdout.rows : undefined;
+    },
     colour: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
     now_ms: () => Date.now(),
     pause: (ms) => setTimeout(ms, false),

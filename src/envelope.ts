@@ -47,7 +47,7 @@ export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope 
     return refuse("malformed_request", `this gate does not answer under the host that the request names`);
   const tenant = gate.tenant(target.tenant);
   if (isRefusal(tenant)) return tenant;
-  const announced = refuseAnnounced(request.headers);
+  const announced = refuseAnnounced(request);
   if (announced !== undefined) return announced;
   const idempotencyKey = readIdempotencyKey(request.headers.get("idempotency-key"));
   if (isRefusal(idempotencyKey)) return idempotencyKey;

@@ -144,6 +144,12 @@ export const SCHEMA_WORK_MAX = 1_000_000;
 
 // ── Actors ───────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Calls of one batch: they run in one go and share a turn's fuel, but each starts an instance: 8 ms for the worst module. */
+export const BATCH_CALLS_MAX = 16;
+/** References to earlier results in one batch: each is a path to walk before its size is known. */
+export const BATCH_REFERENCES_MAX = 1024;
+/** Arguments of one batch that hold references, together and resolved: twelve characters may stand for a megabyte. */
+export const BATCH_RESOLVED_BYTES_MAX = BODY_BYTES_MAX;
 /** State of one actor, as JSON text: it is written to the log at each change. */
 export const STATE_BYTES_MAX = 1024 * 1024;
 /** Monitors of one actor that left their start, of one root token: a backend narrows its own for a thousand users. */

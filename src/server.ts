@@ -177,6 +177,7 @@ class GatewayNode implements Server {
     this.#app = createGateway({
       tenant: (name) => this.#tenants.tenant(name),
       call: (...call) => shards.call(...call),
+      describe: (...question) => shards.describe(...question),
       protocols,
       signatures: new HolderSignatures(bip340, ed25519),
       replays,

@@ -2,7 +2,7 @@
  * One actor, and what an entry does to it: the only way in which an actor changes, live and at recovery alike.
  */
 import type { CountState } from "./counts.ts";
-import type { Entry } from "./entry.ts";
+import { type Entry, replyOf } from "./entry.ts";
 import { PerRoot } from "./per-root.ts";
 import { Replies } from "./replies.ts";
 
@@ -68,7 +68,7 @@ export function take(actor: Actor, entry: Entry, state: string | undefined): voi
   actor.replies.forget(entry.at);
   if (entry.kept !== undefined) {
     const [key, digest, until_ms] = entry.kept;
-    actor.replies.set(key, { digest, reply: entry.reply, until_ms });
+    actor.replies.set(key, { digest, reply: replyOf(entry), until_ms });
   }
 }
 

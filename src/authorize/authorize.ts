@@ -47,6 +47,8 @@ export interface Grant {
   readonly counts: readonly CountClaim[];
   /** Messages that `message` caveats leave; `undefined` where none restricts them. */
   readonly messages: ReadonlySet<string> | undefined;
+  /** The earliest `expires` of all; `undefined` where there is none. */
+  readonly expires_ms: number | undefined;
 }
 
 export interface Requirements {
@@ -69,37 +71,80 @@ export function authorize(
   access: Access,
   requirements: Requirements,
 ): Grant | Refusal {
-  const read = readAll(token.caveats);
-  if (isRefusal(read)) return read;
-  const holders = holderProblems(read, access.signer, requirements.signatures);
-  const protocols: ProtocolClaim[] = [];
-  const counts: CountClaim[] = [];
-  let messages: ReadonlySet<string> | undefined;
-  let until_ms: number | undefined;
+  const authority = Authority.of(token, access.signer, requirements);
+  if (isRefusal(authority)) return authority;
+  return authority.refuse(access) ?? authority.grant();
+}
 
-  for (const [index, { caveat, tail }] of read.entries()) {
-    const reason = holders.get(index) ?? caveat.prohibits(access);
-    if (reason !== undefined) return denied(caveat, index, reason);
-    const { text, protocol: expression, count } = caveat;
-    if (caveat.expires_ms !== undefined) until_ms = Math.min(until_ms ?? Infinity, caveat.expires_ms);
-    if (caveat.messages !== undefined) messages = messages?.intersection(caveat.messages) ?? caveat.messages;
-    if (expression !== undefined) protocols.push({ index, text, expression, tail, until_ms });
-    if (count !== undefined) counts.push({ index, text, count, tail, until_ms });
+/** A token in the hands of one signer: read once, asked about each of the messages that he sends with it. */
+export class Authority {
+  readonly #token: VerifiedMacaroon;
+  readonly #caveats: readonly ReadCaveat[];
+  /** By index, why a caveat keeps this signer from everything. */
+  readonly #holders: ReadonlyMap<number, string>;
+  readonly #requirements: Requirements;
+
+  private constructor(
+    token: VerifiedMacaroon,
+    caveats: readonly ReadCaveat[],
+    holders: ReadonlyMap<number, string>,
+    requirements: Requirements,
+  ) {
+    this.#token = token;
+    this.#caveats = caveats;
+    this.#holders = holders;
+    this.#requirements = requirements;
   }
-  const missing = missingCaveat(new Set(read.map(({ caveat }) => caveat.name)), requirements);
-  if (missing !== undefined)
-    return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
-      token: 0,
-    });
-  const root = token.identifier.nonce;
-  return { root, tail: token.caveats.at(-1)?.tail ?? new Uint8Array(), protocols, counts, messages };
+
+  /** Refusal: `unknown_caveat`. Nothing is asked before everything is understood. */
+  static of(token: VerifiedMacaroon, signer: string, requirements: Requirements): Authority | Refusal {
+    const caveats = readAll(token.caveats);
+    if (isRefusal(caveats)) return caveats;
+    const holders = holderProblems(caveats, signer, requirements.signatures);
+    return new Authority(token, caveats, holders, requirements);
+  }
+
+  /** Asks every caveat. Refusals: `caveat_denied`, `token_expired`. */
+  refuse(access: Access): Refusal | undefined {
+    for (const [index, { caveat }] of this.#caveats.entries()) {
+      const reason = this.#holders.get(index) ?? caveat.prohibits(access);
+      if (reason !== undefined) return denied(caveat, index, reason);
+    }
+    return undefined;
+  }
+
+  /** What is granted beside the message, the same for all that were not refused. Refusal: `token_invalid`. */
+  grant(): Grant | Refusal {
+    const protocols: ProtocolClaim[] = [];
+    const counts: CountClaim[] = [];
+    let messages: ReadonlySet<string> | undefined;
+    let until_ms: number | undefined;
+    for (const [index, { caveat, tail }] of this.#caveats.entries()) {
+      const { text, protocol: expression, count } = caveat;
+      if (caveat.expires_ms !== undefined) until_ms = Math.min(until_ms ?? Infinity, caveat.expires_ms);
+      if (caveat.messages !== undefined)
+        messages = messages?.intersection(caveat.messages) ?? caveat.messages;
+      if (expression !== undefined) protocols.push({ index, text, expression, tail, until_ms });
+      if (count !== undefined) counts.push({ index, text, count, tail, until_ms });
+    }
+    const missing = missingCaveat(
+      new Set(this.#caveats.map(({ caveat }) => caveat.name)),
+      this.#requirements,
+    );
+    if (missing !== undefined)
+      return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
+        token: 0,
+      });
+    const root = this.#token.identifier.nonce;
+    const tail = this.#token.caveats.at(-1)?.tail ?? new Uint8Array();
+    return { root, tail, protocols, counts, messages, expires_ms: until_ms };
+  }
 }
 
 interface ReadCaveat extends VerifiedCaveat {
   readonly caveat: Caveat;
 }
 
-/** Nothing is asked before everything is understood. */
 function readAll(caveats: readonly VerifiedCaveat[]): readonly ReadCaveat[] | Refusal {
   const read: ReadCaveat[] = [];
   const seen = new Map<CaveatName, number>();

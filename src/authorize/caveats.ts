@@ -18,8 +18,10 @@ import { type Condition, type NoCondition, readCondition } from "./when.ts";
 /** What a caveat is asked about. */
 export interface Access {
   readonly actor: { readonly type: string; readonly id: string };
-  readonly message: string;
-  readonly args: Json;
+  /** `undefined` where it is asked what may be sent at all: then no message is prohibited. */
+  readonly message: string | undefined;
+  /** `undefined` where they are not known yet: what depends on them must be asked again, before the message runs. */
+  readonly args: Json | undefined;
   readonly now_ms: number;
   /** The key that signed the request, as a holder caveat names it. */
   readonly signer: string;
@@ -118,7 +120,9 @@ const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
       return {
         messages,
         prohibits: ({ message }) =>
-          messages.has(message) ? undefined : `it allows ${names.join(", ")}, not ${message}`,
+          message === undefined || messages.has(message)
+            ? undefined
+            : `it allows ${names.join(", ")}, not ${message}`,
       };
     },
   },
@@ -229,18 +233,18 @@ const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
 
 function factsOf(condition: Condition): Facts {
   const needs: Need[] = [];
-  if (condition.variables.has("args")) needs.push("args");
-  if (condition.variables.has("client")) needs.push("address");
+  const { variables } = condition;
+  if (variables.has("args")) needs.push("args");
+  if (variables.has("client")) needs.push("address");
   return {
     needs,
-    prohibits: ({ actor, message, args, now_ms, signer, address }) =>
-      condition.unmet({
-        args,
-        actor,
-        message,
-        now_ms,
-        client: { key: signer, ...(address !== undefined && { ip: formatAddress(address) }) },
-      }),
+    prohibits({ actor, message, args, now_ms, signer, address }) {
+      const unknown =
+        (message === undefined && variables.has("message")) || (args === undefined && variables.has("args"));
+      if (unknown) return undefined;
+      const client = { key: signer, ...(address !== undefined && { ip: formatAddress(address) }) };
+      return condition.unmet({ args: args ?? null, actor, message: message ?? "", now_ms, client });
+    },
   };
 }
 

@@ -22,8 +22,10 @@ export interface Environment {
   /** Replaces the last line of a terminal's standard error; says nothing where that is no terminal. */
   status(text: string): void;
   readonly colour: boolean;
-  /** Columns of the terminal. */
+  /** Columns of the terminal, now. */
   readonly columns: number;
+  /** Its rows, now; `undefined` where standard output is no terminal. */
+  readonly rows: number | undefined;
   now_ms(): number;
   /** Resolves with `false` after so long. */
   pause(ms: number): Promise<false>;
@@ -37,6 +39,8 @@ export interface Done {
   readonly json: unknown;
   /** What a person reads; ends without a line feed. */
   readonly text: string;
+  /** It has been printed already, bit by bit. */
+  readonly printed?: boolean;
   /** A check that failed is done, and exits with 1. */
   readonly failed?: boolean;
   /** It failed because something did not answer, or asked to come back later. */

@@ -90,7 +90,7 @@ function readChain({ unsafeCaveats }: Macaroon): readonly Link[] {
 const isCaveat = (link: Link): link is Caveat => link !== "third party" && !isRefusal(link);
 
 interface Question {
-  readonly access: Access;
+  readonly access: Access & { readonly message: string };
   /** What of the access was said; of the rest nothing can be told. */
   readonly known: ReadonlySet<Need>;
   readonly after: readonly string[];

@@ -76,26 +76,51 @@ export async function openStore(
   return problem;
 }
 
+/** `--store` without its master key: for whoever only looks at what is not sealed with it. */
+export function openBareStore(environment: Environment, values: Values): Store | UsageProblem {
+  const url = text(values, "store") ?? DEFAULT_STORE;
+  if (url.startsWith("s3:")) {
+    const options = s3OptionsOf(environment, url);
+    return options instanceof UsageProblem ? options : s3Store(options);
+  }
+  const directory = directoryOf(url, true);
+  if (directory instanceof UsageProblem) return directory;
+  try {
+    return sqliteStore(directory);
+  } catch (error) {
+    return unopened(url, error);
+  }
+}
+
+function directoryOf(url: string, mustExist: boolean): string | UsageProblem {
+  const directory = url.slice("file:".length);
+  if (!url.startsWith("file:") || directory === "")
+    return new UsageProblem(
+      `--store ${url} is not understood; a store is file:DIRECTORY or s3://BUCKET/PREFIX`,
+    );
+  if (mustExist && !isSqliteStore(directory)) return new UsageProblem(`there is no store at ${url}`);
+  return directory;
+}
+
+function unopened(url: string, error: unknown): UsageProblem {
+  return new UsageProblem(`the store ${url} cannot be opened: ${messageOf(error)}`);
+}
+
 async function openFile(
   environment: Environment,
   url: string,
   purpose: Purpose,
   fresh: Secret,
 ): Promise<OpenStore | UsageProblem> {
-  if (!url.startsWith("file:") || url.length === "file:".length)
-    return new UsageProblem(
-      `--store ${url} is not understood; a store is file:DIRECTORY or s3://BUCKET/PREFIX`,
-    );
-  const directory = url.slice("file:".length);
-  const mustExist = purpose === "read" || purpose === "change";
-  if (mustExist && !isSqliteStore(directory)) return new UsageProblem(`there is no store at ${url}`);
+  const directory = directoryOf(url, purpose === "read" || purpose === "change");
+  if (directory instanceof UsageProblem) return directory;
   try {
     const master = givenMasterKey(environment) ?? masterKeyBeside(directory, fresh);
     if (master instanceof UsageProblem) return master;
     const store = purpose === "serve" ? await threadedSqliteStore(directory) : sqliteStore(directory);
     return { store, url, master };
   } catch (error) {
-    return new UsageProblem(`the store ${url} cannot be opened: ${messageOf(error)}`);
+    return unopened(url, error);
   }
 }
 

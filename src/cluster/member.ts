@@ -5,13 +5,7 @@
  * All of it is a matter of speed and balance. Whatever a member believes, the log's fence decides who may write (law 6).
  */
 import type { Refusal } from "../errors.ts";
-import {
-  LOOKS_AT_ONCE,
-  MOVES_AT_ONCE,
-  PLACE_PATIENCE_MS,
-  SHARDS_OPENED_AT_ONCE,
-  WATCH_INTERVALS,
-} from "../limits.ts";
+import { MOVES_AT_ONCE, PLACE_PATIENCE_MS, SHARDS_OPENED_AT_ONCE, WATCH_INTERVALS } from "../limits.ts";
 import { Holdings, type HoldingsOptions } from "./holdings.ts";
 import type { LeaseRecord } from "./lease.ts";
 import { Owners } from "./owners.ts";
@@ -90,7 +84,10 @@ export class Member {
     this.#plan();
     // At once a second time: others believe in a node whose lease they have seen change.
     void this.#presence.publish();
-    void this.#watching();
+    void this.#watch.keepLooking(
+      () => this.#presence.hasEnded,
+      () => this.#plan(),
+    );
     return undefined;
   }
 
@@ -219,24 +216,6 @@ export class Member {
 
   get #watch_ms(): number {
     return this.#options.ttl_ms / WATCH_INTERVALS;
-  }
-
-  async #watching(): Promise<void> {
-    const { clock } = this.#options;
-    const looks = new Set<Promise<void>>();
-    while (!this.#presence.hasEnded) {
-      await clock.sleep(this.#watch_ms);
-      if (this.#presence.hasEnded) return;
-      const look = this.#look().finally(() => looks.delete(look));
-      looks.add(look);
-      const canGoOn = looks.size < LOOKS_AT_ONCE ? [look, clock.sleep(this.#watch_ms)] : looks;
-      await Promise.race(canGoOn);
-    }
-  }
-
-  async #look(): Promise<void> {
-    await this.#watch.look();
-    if (!this.#presence.hasEnded) this.#plan();
   }
 
   // ── The shards ───────────────────────────────────────────────────────────────────────────────────────────

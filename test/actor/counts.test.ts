@@ -18,11 +18,21 @@ function counting(id: string, count: Count, until_ms?: number): CaveatCount {
 const uses = (most: number, id = "u", until_ms?: number): CaveatCount => counting(id, { most }, until_ms);
 const rate = (most: number, period_ms: number, id = "r"): CaveatCount => counting(id, { most, period_ms });
 
+/** So many calls at once, one unless said. */
+function countOnce(
+  counts: readonly CaveatCount[],
+  states: (id: string) => CountState | undefined,
+  now_ms: number,
+  calls = 1,
+): ReturnType<typeof countAll> {
+  return countAll({ counts, word: { length: calls }, batch: calls > 1, now_ms }, states);
+}
+
 /** Calls at these times, one after the other: the times of those that were admitted. */
 function admitted(count: CaveatCount, times_ms: readonly number[]): readonly number[] {
   let state: CountState | undefined;
   return times_ms.filter((now_ms) => {
-    const records = countAll([count], () => state, now_ms);
+    const records = countOnce([count], () => state, now_ms);
     if (isRefusal(records)) return false;
     state = records[0]?.[1];
     return true;
@@ -57,13 +67,13 @@ describe("uses", () => {
   });
 
   test("that are used up say so, and no later try can help", () => {
-    const refusal = refused(countAll([uses(3)], () => [3], NOW_MS));
+    const refusal = refused(countOnce([uses(3)], () => [3], NOW_MS));
     expect(refusal).toMatchObject({
       code: "caveat_denied",
       detail: "caveat 4 forbids this call: its 3 uses are used up",
       facts: { token: 0, caveat: { index: 4, text: "the caveat" } },
     });
-    expect(refused(countAll([uses(1)], () => [1], NOW_MS)).detail).toContain("its one use is used up");
+    expect(refused(countOnce([uses(1)], () => [1], NOW_MS)).detail).toContain("its one use is used up");
   });
 });
 
@@ -102,7 +112,7 @@ describe("a rate", () => {
       fc.property(fc.integer({ min: 1, max: 5 }), anyRun, (most, [period_ms, times]) => {
         let state: CountState | undefined;
         for (const now_ms of times) {
-          const records = countAll([rate(most, period_ms)], () => state, now_ms);
+          const records = countOnce([rate(most, period_ms)], () => state, now_ms);
           if (!isRefusal(records)) {
             state = records[0]?.[1];
             continue;
@@ -110,7 +120,7 @@ describe("a rate", () => {
           const { retry_after_ms = 0 } = records.facts;
           expect(records.code).toBe("quota_exceeded");
           const again = (wait_ms: number) =>
-            outcome(countAll([rate(most, period_ms)], () => state, now_ms + wait_ms));
+            outcome(countOnce([rate(most, period_ms)], () => state, now_ms + wait_ms));
           expect([again(retry_after_ms - 1), again(retry_after_ms)]).toEqual(["quota_exceeded", "taken"]);
         }
       }),
@@ -126,7 +136,7 @@ describe("a rate", () => {
           let [now_ms, state] = [NOW_MS, undefined as CountState | undefined];
           for (const gap of gaps) {
             now_ms += gap;
-            const records = countAll([rate(1_000_000, period_ms)], () => state, now_ms);
+            const records = countOnce([rate(1_000_000, period_ms)], () => state, now_ms);
             if (isRefusal(records)) throw new Error(records.detail);
             state = records[0]?.[1];
           }
@@ -143,7 +153,7 @@ describe("a rate", () => {
 
   test("is over when its last slot has left the period; uses are over with the token, or never", () => {
     const untilOf = (count: CaveatCount, before: CountState = []) => {
-      const records = countAll([count], () => before, NOW_MS);
+      const records = countOnce([count], () => before, NOW_MS);
       return isRefusal(records) ? undefined : records[0]?.[2];
     };
     expect(untilOf(uses(3))).toBeNull();
@@ -153,12 +163,42 @@ describe("a rate", () => {
   });
 });
 
+describe("a batch", () => {
+  const left = (count: CaveatCount, before: CountState, calls: number) =>
+    refused(countOnce([count], () => before, NOW_MS, calls));
+
+  test("counts each of its calls, and is taken whole or not at all", () => {
+    expect(countOnce([uses(5)], () => [2], NOW_MS, 3)).toEqual([["u", [5], null]]);
+    expect(left(uses(5), [3], 3)).toMatchObject({
+      code: "caveat_denied",
+      detail: "caveat 4 forbids this call: 2 of its 5 uses are left",
+      facts: { call: 2 },
+    });
+    expect(left(uses(5), [5], 3)).toMatchObject({ facts: { call: 0 } });
+  });
+
+  test("of as many calls as a rate allows waits until the last of the others has left", () => {
+    const before = [NOW_MS - 500, 2, NOW_MS - 100, 1];
+    expect(left(rate(4, 1000), before, 2).facts).toMatchObject({ call: 1, retry_after_ms: 500 });
+    expect(left(rate(4, 1000), before, 4).facts).toMatchObject({ call: 1, retry_after_ms: 900 });
+    expect(outcome(countOnce([rate(4, 1000)], () => before, NOW_MS + 500, 2))).toBe("taken");
+  });
+
+  test("of more calls than a rate ever allows at once is refused for good", () => {
+    expect(left(rate(4, 1000), [], 5)).toMatchObject({
+      code: "caveat_denied",
+      detail: "caveat 4 forbids this call: it allows no 5 calls at once",
+      facts: { call: 4 },
+    });
+  });
+});
+
 test("all counts of a token count, or none does", () => {
   const states = new Map<string, CountState>([["full", [2]]]);
   const both = [uses(5, "free"), uses(2, "full")];
-  expect(outcome(countAll(both, (id) => states.get(id), NOW_MS))).toBe("caveat_denied");
-  expect(countAll(both.slice(0, 1), (id) => states.get(id), NOW_MS)).toEqual([["free", [1], null]]);
-  expect(countAll([], () => undefined, NOW_MS)).toEqual([]);
+  expect(outcome(countOnce(both, (id) => states.get(id), NOW_MS))).toBe("caveat_denied");
+  expect(countOnce(both.slice(0, 1), (id) => states.get(id), NOW_MS)).toEqual([["free", [1], null]]);
+  expect(countOnce([], () => undefined, NOW_MS)).toEqual([]);
 });
 
 describe("at the actor", () => {

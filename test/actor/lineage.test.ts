@@ -375,7 +375,8 @@ class World {
       }
     }
     for (const text of this.#shelf.entries) {
-      const { seed, kept } = decodeEntry(text);
+      const { turns, kept } = decodeEntry(text);
+      const [[, , seed]] = turns;
       const known = this.#effects.get(kept?.[0] ?? "") ?? seed;
       expect(seed, "the same key took effect twice").toBe(known);
       this.#effects.set(kept?.[0] ?? "", seed);

@@ -4,7 +4,15 @@ import { formatCaveat } from "../../src/authorize/caveats.ts";
 import { toHex } from "../../src/bytes.ts";
 import { parseRange } from "../../src/ip.ts";
 import type { Json } from "../../src/json.ts";
-import { type Caller, type CallOutcome, send } from "../../src/sdk/client.ts";
+import {
+  type BatchCall,
+  type Caller,
+  type CallOutcome,
+  resultOf,
+  send,
+  signBatch,
+  signDescribe,
+} from "../../src/sdk/client.ts";
 import { delegateToken } from "../../src/sdk/delegate.ts";
 import { holderSigner, newHolder } from "../../src/signature/holder.ts";
 import {
@@ -205,6 +213,72 @@ describe("uses and rate", () => {
     const wait_ms = "problem" in outcome ? (outcome.problem.retry_after_ms ?? 0) : 0;
     expect(wait_ms).toBeGreaterThan(86_400_000 - 60_000);
     expect(wait_ms).toBeLessThan(86_400_000 * (1 + 1 / 15));
+  });
+});
+
+describe("batches and questions", () => {
+  const batch = (caller: Caller, actor: string, calls: readonly BatchCall[]) =>
+    send(signBatch(caller, { tenant: "demo", actor, calls }), fetch);
+  const deposit = (amount: BatchCall["args"]): BatchCall => ({
+    message: "deposit",
+    args: { amount } as Json,
+  });
+  const BALANCE: BatchCall = { message: "balance" };
+
+  it("when is asked about each call of a batch, and of one that refers to results when they are there", async () => {
+    const { actor, owner, with: narrowed } = await openAccount();
+    const small = narrowed("when = message != 'deposit' || args.amount <= 10");
+    expect((await batch(small, actor, [deposit(5), deposit(10)])).status).toBe(200);
+    expect(await batch(small, actor, [deposit(5), deposit(11)])).toMatchObject({
+      problem: { code: "caveat_denied", call: 1, caveat: { index: 4 } },
+    });
+    // The balance is 15 now: doubling it by way of a reference is a deposit of 15.
+    const doubling = [BALANCE, deposit(resultOf(0, "balance"))];
+    expect(await batch(small, actor, doubling)).toMatchObject({
+      problem: { code: "caveat_denied", call: 1, caveat: { index: 4 } },
+    });
+    expect(await call(owner, actor, "balance")).toEqual({ status: 200, result: { balance: 15 } });
+    const large = narrowed("when = message != 'deposit' || args.amount <= 20");
+    expect(await batch(large, actor, doubling)).toEqual({
+      status: 200,
+      result: [{ balance: 15 }, { balance: 30 }],
+    });
+  });
+
+  it("uses and rates count each call of a batch, and take it whole or not at all", async () => {
+    const { actor, owner, with: narrowed } = await openAccount();
+    const three = narrowed("uses <= 3");
+    expect((await batch(three, actor, [deposit(1), deposit(1)])).status).toBe(200);
+    expect(await batch(three, actor, [deposit(1), deposit(1)])).toMatchObject({
+      problem: {
+        code: "caveat_denied",
+        call: 1,
+        detail: expect.stringContaining("1 of its 3 uses") as unknown,
+      },
+    });
+    expect(await call(owner, actor, "balance")).toMatchObject({ result: { balance: 2 } });
+    expect(codeOf(await call(three, actor, "balance"))).toBe("200");
+    expect(codeOf(await call(three, actor, "balance"))).toBe("caveat_denied");
+    const rated = narrowed("rate <= 2/d");
+    expect(codeOf(await batch(rated, actor, [BALANCE, BALANCE, BALANCE]))).toBe("caveat_denied");
+    expect((await batch(rated, actor, [BALANCE, BALANCE])).status).toBe(200);
+    expect(codeOf(await batch(rated, actor, [BALANCE]))).toBe("quota_exceeded");
+  });
+
+  it("a question is prohibited by what does not depend on a message, and counts nothing", async () => {
+    const { actor, with: narrowed } = await openAccount();
+    const ask = async (...caveats: string[]) =>
+      codeOf(await send(signDescribe(narrowed(...caveats), { tenant: "demo", actor }), fetch));
+    expect(
+      await ask("when = args.amount <= 10", "when = message == 'deposit'", "uses <= 1", "rate <= 1/d"),
+    ).toBe("200");
+    expect(await ask("when = now < timestamp('2020-01-01T00:00:00Z')")).toBe("caveat_denied");
+    expect(await ask("client_ip in 10.0.0.0/8")).toBe("caveat_denied");
+    expect(await ask("audience = https://other.example")).toBe("caveat_denied");
+    const once = narrowed("uses <= 1");
+    for (let times = 0; times < 3; times++)
+      expect((await send(signDescribe(once, { tenant: "demo", actor }), fetch)).status).toBe(200);
+    expect(codeOf(await call(once, actor, "balance"))).toBe("200");
   });
 });
 
