@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/bytes.ts";
+import type { Survey } from "../../src/cluster/survey.ts";
+import { SHARDS_DEFAULT } from "../../src/limits.ts";
 import { must } from "../support/gate.ts";
 import { type NodeProcess, startNodeProcess } from "../support/node-process.ts";
 import { postern, type Ran } from "../support/postern.ts";
@@ -147,6 +149,13 @@ describeOnRgw("a node on Ceph RGW", () => {
     const [first, second] = [await start(), await start()];
     for (const { url } of [first, second])
       expect(await call({ ...first, url }, "balance", "{}")).toMatchObject({ status: 200 });
+    // Whoever may read the bucket may look at the cluster; the master key is not needed.
+    const looked = await postern(["cluster", "--store", store, "--json"], {
+      env: { ...rgw.env, POSTERN_MASTER_KEY: "" },
+    });
+    const { nodes, shards } = JSON.parse(looked.stdout) as Survey;
+    expect(nodes.map(({ url }) => url)).toEqual(expect.arrayContaining([first.url, second.url]));
+    expect(shards).toHaveLength(SHARDS_DEFAULT);
     expect(await first.end("SIGTERM")).toBe(0);
     expect(await call(second, "balance", "{}")).toMatchObject({ status: 200 });
     await second.kill();
