@@ -339,16 +339,16 @@ const ACTORS: readonly Bug[] = [
   bug(
     "a checkpoint forgets monitors",
     "actor/record.ts",
-    "JSON.stringify({ v: 2, actor: address, behaviour, monitors })",
-    "JSON.stringify({ v: 2, actor: address, behaviour, monitors: [] })",
+    "JSON.stringify({ v: 3, actor: address, behaviour, monitors })",
+    "JSON.stringify({ v: 3, actor: address, behaviour, monitors: [] })",
   ),
   bug(
     "monitors step when the call is declined",
     "actor/shard.ts",
-    "if (isRefusal(turn)) return turn;",
-    `if (isRefusal(turn)) {
-      for (const [id, at, until_ms] of monitors) actor.monitors.set(id, { state: at, until_ms });
-      return turn;
+    "if (isRefusal(ran)) return ran;",
+    `if (isRefusal(ran)) {
+      for (const [id, at, until_ms] of monitors) actor.monitors.set(root, id, { state: at, until_ms, by: digest });
+      return ran;
     }`,
   ),
   bug(
