@@ -60,7 +60,7 @@ async function leaderOf(folder: string): Promise<string> {
   const { nodes } = expectDone(await survey(store, Date.now()));
   await store.close();
   const leader = nodes.find(({ shards }) => shards === 1);
-  if (leader === undefined) throw new Error("nobody leads the shard");
+  if (!leader?.url) throw new Error("nobody leads the shard");
   return leader.url;
 }
 

@@ -10,32 +10,37 @@
  * - An idempotency key keeps no reply: to answer anew is no second effect.
  * - An actor that began under an older policy's behaviour is not asked: today's policy lets everybody send this always.
  */
+
+import { replyOf } from "./actor/entry.ts";
 import type { Answer, Call } from "./actor/shard.ts";
+import { ofCall, runWord } from "./actor/word.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { orderClass } from "./protocol/classes.ts";
 
 /** @param stateless whether the policy says that the actor has no state */
 export function isForAnyNode(
-  { message, behaviour, monitors }: Pick<Call, "message" | "behaviour" | "monitors">,
+  { word, behaviour, monitors, counts }: Pick<Call, "word" | "behaviour" | "monitors" | "counts">,
   stateless: boolean,
   protocols: ProtocolCache,
 ): boolean {
-  if (!stateless) return false;
+  // What is counted is counted by the owner.
+  if (!stateless || counts.length > 0) return false;
   const ofActor = protocols.get(behaviour);
   if (isRefusal(ofActor)) return false;
-  return orderClass([ofActor, ...monitors.map(({ automaton }) => automaton)], message) === "free";
+  const automata = [ofActor, ...monitors.map(({ automaton }) => automaton)];
+  return word.every(({ name }) => orderClass(automata, name) === "free");
 }
 
-/** Runs the one turn that such a call is. @param admit takes the request's nonce on this node */
+/** Runs the turns of such a call. @param admit takes the request's nonce on this node */
 export function answerHere(call: Call, admit: () => Refusal | undefined): Answer | Refusal {
   const refused = admit();
   if (refused !== undefined) return refused;
-  const { message, args, now_ms, seed, actor } = call;
-  const turn = call.run({ state: undefined, message, args, now_ms, seed, actor });
-  if (isRefusal(turn)) return turn;
-  const { reply, state, become } = turn;
-  if (state === undefined && become === undefined) return { reply, kept: false };
-  const what = state === undefined ? "became something" : "returned one";
-  return refuse("handler_invalid", `the policy says that ${actor} has no state, but the handler ${what}`);
+  const ran = runWord(call, undefined, (index, { state, become }) => {
+    if (state === undefined && become === undefined) return undefined;
+    const what = state === undefined ? "became something" : "returned one";
+    const why = `the policy says that ${call.actor} has no state, but the handler ${what}`;
+    return ofCall(call, index, refuse("handler_invalid", why));
+  });
+  return isRefusal(ran) ? ran : { reply: replyOf({ turns: ran.turns, batch: call.batch }), kept: false };
 }

@@ -20,6 +20,7 @@ import {
   printableLines,
   UsageProblem,
 } from "./cli/command.ts";
+import { delegate } from "./cli/delegate.ts";
 import { demo } from "./cli/demo.ts";
 import { explain } from "./cli/explain.ts";
 import { inspect } from "./cli/inspect.ts";
@@ -40,6 +41,7 @@ const COMMANDS: readonly Command[] = [
   keygen,
   mint,
   attenuate,
+  delegate,
   split,
   restrict,
   inspect,
@@ -98,7 +100,7 @@ function report(command: Command, environment: Environment, outcome: Outcome, as
     else environment.note(printableLines(`${code}${caretUnder(outcome)}`));
     return exitCodeOf(outcome);
   }
-  environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
+  if (!outcome.printed) environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
   if (outcome.unavailable) return EXIT.unavailable;
   return outcome.failed ? EXIT.refused : EXIT.done;
 }
@@ -153,7 +155,12 @@ function processEnvironment(): Environment {
     write: (text) => void process.stdout.write(text),
     note: (text) => void process.stderr.write(`${text}\n`),
     status: (text) => void (process.stderr.isTTY && process.stderr.write(`\r\u001b[2K${text}`)),
-    columns: process.stdout.columns ?? DEFAULT_COLUMNS,
+    get columns() {
+      return process.stdout.columns ?? DEFAULT_COLUMNS;
+    },
+    get rows() {
+      return process.stdout.isTTY ? process.stdout.rows : undefined;
+    },
     colour: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
     now_ms: () => Date.now(),
     pause: (ms) => setTimeout(ms, false),

@@ -61,14 +61,16 @@ export interface RefusalFacts {
   readonly token?: number;
   /** Which caveat of that token, counted from 0, and its text. */
   readonly caveat?: { readonly index: number; readonly text: string };
-  /** The messages that would be admitted now. */
+  /** Which call of a batch, counted from 0. */
+  readonly call?: number;
+  /** The messages that would be admitted now; in a batch, at that call. */
   readonly enabled?: readonly string[];
   /** Beside `out_of_order`: what the actor has become, where that is what refused. */
   readonly behaviour?: string;
   /** Beside `out_of_order`: whether another token than this one moved last what refused. Absent: nobody has yet. */
   readonly moved_by_sibling?: boolean;
   readonly retry_after_ms?: number;
-  /** RFC 6901 JSON pointer to the value that broke the schema. */
+  /** RFC 6901 JSON pointer into the arguments (of that call) to the value that is wrong. */
   readonly path?: string;
   /** Beside `not_leader`, between nodes only: who leads. */
   readonly leader?: { readonly session: string; readonly url: string; readonly epoch: number };

@@ -6,28 +6,32 @@
  * Cheap refusals come first; what costs memory is written only after the signature has verified. The clock,
  * randomness and the store come in as arguments, so the same gate runs on Node and at the edge.
  */
-import { Hono } from "hono";
-import type { Answer, Call, CaveatMonitor } from "./actor/shard.ts";
+import { type Context, Hono } from "hono";
+import type { Position } from "./actor/position.ts";
+import type { Answer, Call, Question } from "./actor/shard.ts";
+import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
-import { authorize, type Grant } from "./authorize/authorize.ts";
+import { Authority, type Grant } from "./authorize/authorize.ts";
+import type { Access } from "./authorize/caveats.ts";
 import { toHex } from "./bytes.ts";
+import type { CallerAddress, Connection } from "./caller-address.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
-import { type Envelope, type EnvelopeOptions, nonceKey, openEnvelope, replayed } from "./envelope.ts";
+import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
+import { composeQuestion, describe } from "./describe.ts";
+import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
-import { parseJson } from "./json.ts";
+import type { Address } from "./ip.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
+import { Nonce } from "./nonce.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
-import { monitorId, tokenDigest } from "./protocol/monitor.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
+import type { Requested } from "./request/batch.ts";
 import { readBody } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
 import { type PassedOn, readPassedOn, readTimeout } from "./request/headers.ts";
-import { HTTP_SIGNATURE_TAG, taggedHash } from "./signature/bip340.ts";
-import { rememberUntil } from "./signature/freshness.ts";
+import type { HolderSignatures } from "./signature/holder.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
-import type { SignatureScheme } from "./signature/scheme.ts";
-import type { ActorType, MessageType } from "./tenants.ts";
 import { verifyingKey } from "./token/keyring.ts";
 import { parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
 import { verify } from "./token/verify.ts";
@@ -39,14 +43,21 @@ export interface GatewayOptions extends EnvelopeOptions {
     incoming: Incoming,
     deadline_ms: number,
   ) => Promise<Answer | Response | Refusal>;
+  /** Asks there what may be sent to the actor. */
+  readonly describe: (
+    question: Question,
+    incoming: Incoming,
+    deadline_ms: number,
+  ) => Promise<Position | Response | Refusal>;
   /**
    * Learns of the node that has passed a call on, should it be new: its callers' host is known from its lease.
    * Refusal: `not_leader`, where no node of that host is known; such a node may be taken for dead and not know it.
    */
   readonly meetPeer: (host: string) => Promise<Refusal | undefined>;
   readonly protocols: ProtocolCache;
-  readonly scheme: SignatureScheme;
+  readonly signatures: HolderSignatures;
   readonly replays: ReplayWindow;
+  readonly callerAddress: CallerAddress;
   /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
   readonly unready: () => Refusal | undefined;
   readonly closed: () => Refusal | undefined;
@@ -56,8 +67,13 @@ export interface GatewayOptions extends EnvelopeOptions {
   readonly random: (length: number) => Uint8Array;
 }
 
-export function createGateway(gate: GatewayOptions): Hono {
-  const app = new Hono();
+const ACTOR = "/v1/:tenant/:type/:id";
+const MESSAGE = `${ACTOR}/:message`;
+
+type App = Hono<{ Bindings: Connection }>;
+
+export function createGateway(gate: GatewayOptions): App {
+  const app: App = new Hono();
   const reply: ReplyOptions = { ...gate, requestId: () => toHex(gate.random(8)) };
   const callsInFlight = { count: 0 };
 
@@ -66,14 +82,18 @@ export function createGateway(gate: GatewayOptions): Hono {
     const refusal = gate.unready();
     return refusal === undefined ? c.json({ status: "ready" }) : problemResponse(refusal, reply.requestId());
   });
-  app.post("/v1/:tenant/:type/:id/:message", (c) =>
-    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, notes, callsInFlight)),
-  );
+  const answer = (c: Context<{ Bindings: Connection }>) =>
+    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, c.env, notes, callsInFlight));
+  app.get(ACTOR, answer);
+  app.post(ACTOR, answer);
+  app.post(MESSAGE, answer);
+  app.options(ACTOR, (c) => c.body(null, 204, { allow: "GET, HEAD, POST, OPTIONS" }));
+  app.options(MESSAGE, (c) => c.body(null, 204, { allow: "POST, OPTIONS" }));
   app.all("*", (c) =>
     replyTo(c.req.method, reply, async () =>
       refuse(
         "malformed_request",
-        "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}",
+        "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}, batches POST and questions GET without the message",
       ),
     ),
   );
@@ -84,6 +104,7 @@ export function createGateway(gate: GatewayOptions): Hono {
 async function pass(
   gate: GatewayOptions,
   request: Request,
+  { peer }: Connection,
   notes: Notes,
   callsInFlight: { count: number },
 ): Promise<Answer | Response | Refusal> {
@@ -103,7 +124,7 @@ async function pass(
   const envelope = openEnvelope(gate, request);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
-  notes.message = envelope.target.message;
+  if (envelope.target.message !== undefined) notes.message = envelope.target.message;
 
   const token = verifyCaller(gate, envelope);
   if (isRefusal(token)) return token;
@@ -114,7 +135,9 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    const outcome = await passBody(gate, request, envelope, token, passedOn, deadline_ms);
+    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0);
+    const caller = { envelope, token, address };
+    const outcome = await passBody(gate, request, caller, passedOn, deadline_ms, notes);
     if (outcome instanceof Response) notes.hop = "sent";
     return outcome;
   } finally {
@@ -122,175 +145,135 @@ async function pass(
   }
 }
 
+/** Who asks, with what, from where. */
+interface KnownCaller {
+  readonly envelope: Envelope;
+  readonly token: VerifiedMacaroon;
+  readonly address: Address | undefined;
+}
+
+/** What is known once the body has been read. */
+interface Known extends KnownCaller {
+  readonly incoming: Incoming;
+  /** Of the body. */
+  readonly digest: Uint8Array;
+  readonly now_ms: number;
+  readonly deadline_ms: number;
+}
+
 /** The second half, for a caller who is known. */
 async function passBody(
   gate: GatewayOptions,
   request: Request,
-  envelope: Envelope,
-  token: VerifiedMacaroon,
+  caller: KnownCaller,
   { hops }: PassedOn,
   deadline_ms: number,
+  notes: Notes,
 ): Promise<Answer | Response | Refusal> {
   const body = await readBody(request);
   if (isRefusal(body)) return body;
   const digest = checkContentDigest(request.headers.get("content-digest"), body);
   if (isRefusal(digest)) return digest;
 
-  // Asked anew: a body may take its time, and a token may expire or be revoked meanwhile.
-  const now_ms = gate.now_ms();
-  const grant = authorizeCall(envelope, token, now_ms);
-  if (isRefusal(grant)) return grant;
-  const message = typedMessage(envelope);
-  if (isRefusal(message)) return message;
-  const call = composeCall(gate, envelope, grant, message, body, digest, now_ms);
-  if (isRefusal(call)) return call;
-
+  // Asked anew: a body may take its time, and a token may be revoked or expire meanwhile.
+  const { envelope, token, address } = caller;
+  const revoked = envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
+  if (revoked !== undefined) return revoked;
   const nonce = new Nonce(gate, envelope);
-  const admit = (): Refusal | undefined => nonce.take();
-  if (isForAnyNode(call, message.actor.stateless, gate.protocols)) return answerHere(call, admit);
-  const outcome = await gate.call(call, { request, body, hops, admit }, deadline_ms);
+  const more = gate.callerAddress.passOn(request, address);
+  const incoming = { request, body, hops, more, admit: () => nonce.take() };
+  const known = { ...caller, incoming, digest, now_ms: gate.now_ms(), deadline_ms };
+  const outcome = await (request.method === "POST"
+    ? passCall(gate, known, notes)
+    : passQuestion(gate, known));
   // It had no effect. The node that has passed it on may send it here again.
   if (isRefusal(outcome) && outcome.code === "not_leader") nonce.giveBack();
   return outcome;
 }
 
+/** A call or a batch: a word of messages, admitted whole. */
+async function passCall(
+  gate: GatewayOptions,
+  known: Known,
+  notes: Notes,
+): Promise<Answer | Response | Refusal> {
+  const { envelope, incoming, digest, now_ms, deadline_ms } = known;
+  const word = readWord(envelope.target, incoming.body);
+  if (isRefusal(word)) return word;
+  notes.message = word.map(({ message }) => message).join(",");
+  const authority = authorityOf(gate, known);
+  if (isRefusal(authority)) return authority;
+  const ask: Ask = (message, args) => authority.refuse(accessTo(known, message, args));
+  const grant = authorizeWord(known, authority, word);
+  if (isRefusal(grant)) return grant;
+  const actor = actorType(envelope);
+  if (isRefusal(actor)) return actor;
+  const messages = typedWord(gate, envelope.target, actor, word, ask);
+  if (isRefusal(messages)) return messages;
+  const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
+  if (isRefusal(call)) return call;
+
+  if (isForAnyNode(call, actor.stateless, gate.protocols)) return answerHere(call, incoming.admit);
+  return gate.call(call, incoming, deadline_ms);
+}
+
+/** A question: what may this token send to this actor now? */
+async function passQuestion(gate: GatewayOptions, known: Known): Promise<Answer | Response | Refusal> {
+  const { envelope, incoming, deadline_ms } = known;
+  const { target } = envelope;
+  const authority = authorityOf(gate, known);
+  if (isRefusal(authority)) return authority;
+  const grant = authority.refuse(accessTo(known, undefined, undefined)) ?? authority.grant();
+  if (isRefusal(grant)) return grant;
+  const actor = actorType(envelope);
+  if (isRefusal(actor)) return actor;
+  const question = composeQuestion(gate, target, grant, actor);
+  if (isRefusal(question)) return question;
+  const position = await gate.describe(question, incoming, deadline_ms);
+  if (isRefusal(position) || position instanceof Response) return position;
+  return { reply: describe(position, target, grant, actor), kept: false };
+}
+
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
 function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroon | Refusal {
-  const { macaroon, signature, tenant } = envelope;
+  const { tokens, signature, tenant } = envelope;
+  const [macaroon, ...discharges] = tokens;
   const identifier = parseIdentifier(macaroon.identifier);
   if (identifier === undefined || identifier.tenant !== tenant.name)
     return refuse("token_invalid", `the token was not minted by tenant ${tenant.name}`, { token: 0 });
   const key = verifyingKey(tenant.keyring, identifier.kid);
   if (key === undefined)
     return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`, { token: 0 });
-  const token = verify(macaroon, key.secret);
+  const token = verify(macaroon, key.secret, discharges);
   if (isRefusal(token)) return token;
   const revoked = tenant.revoked.refuse(token, signature.keyid);
   if (revoked !== undefined) return revoked;
 
-  const message = taggedHash(HTTP_SIGNATURE_TAG, signature.base);
-  if (!gate.scheme.verify(signature.keyid, message, signature.signature))
+  if (!gate.signatures.verifyRequest(signature.keyid, signature.base, signature.signature))
     return refuse("signature_invalid", "the signature does not verify over the request as it arrived");
   return token;
 }
 
-/**
- * The request's nonce. It is taken where the call is done: every copy of a request reaches the leader of its actor's
- * shard. A request whose shard moves meanwhile may be tried here again; it is still the same one.
- */
-class Nonce {
-  readonly #gate: Pick<GatewayOptions, "replays" | "now_ms">;
-  readonly #key: string;
-  readonly #until_s: number;
-  #taken = false;
-
-  constructor(gate: Pick<GatewayOptions, "replays" | "now_ms">, { signature }: Envelope) {
-    this.#gate = gate;
-    this.#key = nonceKey(signature);
-    this.#until_s = rememberUntil(signature);
-  }
-
-  /** Refusals: `replayed`, `overloaded`. */
-  take(): Refusal | undefined {
-    if (this.#taken) return undefined;
-    const { replays, now_ms } = this.#gate;
-    const taken = replays.remember(this.#key, this.#until_s, now_ms() / 1000);
-    if (taken === "replayed") return replayed();
-    if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
-    this.#taken = true;
-    return undefined;
-  }
-
-  giveBack(): void {
-    if (this.#taken) this.#gate.replays.release(this.#key, this.#until_s);
-    this.#taken = false;
-  }
+function authorityOf({ signatures }: GatewayOptions, { envelope, token }: KnownCaller): Authority | Refusal {
+  const { signature, tenant } = envelope;
+  return Authority.of(token, signature.keyid, { holder: tenant.holder, signatures });
 }
 
-function authorizeCall({ target, tenant, signature }: Envelope, token: VerifiedMacaroon, now_ms: number) {
-  const { type, id, message } = target;
-  const access = { actor: { type, id }, message, now_ms, signer: signature.keyid };
-  return tenant.revoked.refuse(token, access.signer) ?? authorize(token, access, { holder: tenant.holder });
+/** Asks every caveat about each message of the word; arguments with references are asked about when they are known. */
+function authorizeWord(known: Known, authority: Authority, word: Word<Requested>): Grant | Refusal {
+  const refused = eachCall(known.envelope.target, word, ({ message, args, references }) =>
+    authority.refuse(accessTo(known, message, references.size > 0 ? undefined : args)),
+  );
+  return isRefusal(refused) ? refused : authority.grant();
 }
 
-interface TypedMessage {
-  readonly actor: ActorType;
-  readonly message: MessageType;
-}
-
-function typedMessage({ target, tenant }: Envelope): TypedMessage | Refusal {
-  const actor = tenant.actors.get(target.type);
-  if (actor === undefined) return refuse("no_such_actor_type", `there is no actor type ${target.type}`);
-  const message = actor.messages.get(target.message);
-  if (message !== undefined) return { actor, message };
-  return refuse("no_such_message", `${target.type} has no message ${target.message}`, {
-    enabled: [...actor.messages.keys()].toSorted(),
-  });
-}
-
-/** Arguments of the right type, the token's monitors, and the handler: all that the shard needs. */
-function composeCall(
-  gate: GatewayOptions,
-  { target, signature, idempotencyKey }: Envelope,
-  grant: Grant,
-  { actor, message }: TypedMessage,
-  body: Uint8Array,
-  digest: Uint8Array,
-  now_ms: number,
-): Call | Refusal {
-  const args = parseJson(body);
-  if (isRefusal(args)) return args;
-  const violation = message.checkArgs(args.value);
-  if (violation !== undefined)
-    return refuse("schema_violation", `the arguments ${at(violation)}`, { path: violation.path });
-  const monitors = claimedMonitors(gate, grant);
-  if (isRefusal(monitors)) return monitors;
-  return {
-    tenant: target.tenant,
-    actor: `${target.type}/${target.id}`,
-    message: target.message,
-    args: args.value,
-    signer: signature.keyid,
-    token: { root: grant.root, digest: tokenDigest(grant.tail) },
-    now_ms,
-    seed: toHex(gate.random(16)),
-    behaviour: actor.behaviour,
-    become: actor.become,
-    monitors,
-    messages: grant.messages,
-    reads: message.reads,
-    idempotency:
-      idempotencyKey === undefined
-        ? undefined
-        : {
-            // Callers cannot meet each other's keys, and a key means one message with one body.
-            key: `${signature.keyid}:${idempotencyKey}`,
-            digest: `${target.message}:${toHex(digest)}`,
-          },
-    nonce: { key: nonceKey(signature), until_s: rememberUntil(signature) },
-    run: (turn) => {
-      const result = actor.run(turn);
-      if (isRefusal(result)) return result;
-      const broken = message.checkResult(result.reply);
-      return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
-    },
-  };
-}
-
-const at = ({ path, reason }: { path: string; reason: string }): string =>
-  `${path === "" ? "" : `at ${path} `}${reason}`;
-
-function claimedMonitors(gate: GatewayOptions, grant: Grant): readonly CaveatMonitor[] | Refusal {
-  const monitors: CaveatMonitor[] = [];
-  for (const { index, text, expression, tail, until_ms } of grant.protocols) {
-    const automaton = gate.protocols.get(expression);
-    const caveat = { index, text };
-    if (isRefusal(automaton))
-      return refuse("unknown_caveat", `caveat ${index} is refused: ${automaton.detail}`, {
-        token: 0,
-        caveat,
-      });
-    monitors.push({ id: monitorId(tail), automaton, caveat, until_ms });
-  }
-  return monitors;
+/** @param message `undefined` where it is asked what may be sent at all */
+function accessTo(
+  { envelope, address, now_ms }: Known,
+  message: string | undefined,
+  args: Access["args"],
+): Access {
+  const { target, signature, authority } = envelope;
+  const { type, id } = target;
+  return { actor: { type, id }, message, args, now_ms, signer: signature.keyid, address, authority };
 }

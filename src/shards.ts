@@ -5,7 +5,8 @@
  * that leads its shard. While a shard moves, calls wait for it for a while.
  */
 import { Actors } from "./actor/actors.ts";
-import { type Answer, type Call, Shard } from "./actor/shard.ts";
+import type { Position } from "./actor/position.ts";
+import { type Answer, type Call, type Question, Shard } from "./actor/shard.ts";
 import { forward, type Incoming, type Send } from "./cluster/forward.ts";
 import type { LeaseRecord } from "./cluster/lease.ts";
 import type { ShardLog } from "./cluster/log.ts";
@@ -43,6 +44,9 @@ export type ShardEvent =
   | "shard_stopped"
   | "actor_unreadable"
   | "checkpoint_failed";
+
+/** What is done where an actor lives. */
+type Work<T> = (shard: Shard) => Promise<T | Refusal>;
 
 export class Shards {
   readonly #options: ShardsOptions;
@@ -96,9 +100,27 @@ export class Shards {
   }
 
   /** Does the call where its actor lives. */
-  async call(call: Call, incoming: Incoming, deadline_ms: number): Promise<Answer | Response | Refusal> {
+  call(call: Call, incoming: Incoming, deadline_ms: number): Promise<Answer | Response | Refusal> {
+    return this.#atLeader(call, incoming, deadline_ms, (shard) => shard.call(call));
+  }
+
+  /** Asks where the actor lives what may be sent to it. */
+  describe(
+    question: Question,
+    incoming: Incoming,
+    deadline_ms: number,
+  ): Promise<Position | Response | Refusal> {
+    return this.#atLeader(question, incoming, deadline_ms, (shard) => shard.describe(question));
+  }
+
+  async #atLeader<T>(
+    { tenant, actor }: Pick<Call, "tenant" | "actor">,
+    incoming: Incoming,
+    deadline_ms: number,
+    work: Work<T>,
+  ): Promise<T | Response | Refusal> {
     const { clock, shardCount } = this.#options;
-    const shard = shardOf(`${call.tenant}/${call.actor}`, shardCount);
+    const shard = shardOf(`${tenant}/${actor}`, shardCount);
     const patience_ms = Math.min(deadline_ms, clock.now_ms() + PLACE_PATIENCE_MS);
     const avoid = new Set<string>();
     for (;;) {
@@ -110,7 +132,7 @@ export class Shards {
         return refuse("deadline", "the caller's time was over before the call could run; it had no effect");
       const outcome = isRefusal(place)
         ? place
-        : await this.#attempt(shard, call, incoming, place, remaining_ms, avoid);
+        : await this.#attempt(shard, work, incoming, place, remaining_ms, avoid);
       // Passed on to the wrong node: the one that sent it knows what to do.
       if (!isPassing(outcome) || incoming.hops > 0 || clock.now_ms() >= patience_ms) return outcome;
       await clock.sleep(PLACE_RETRY_MS);
@@ -128,17 +150,17 @@ export class Shards {
     await this.#member.leave();
   }
 
-  async #attempt(
+  async #attempt<T>(
     shard: number,
-    call: Call,
+    work: Work<T>,
     incoming: Incoming,
     place: Place,
     remaining_ms: number,
     avoid: Set<string>,
-  ): Promise<Answer | Response | Refusal> {
+  ): Promise<T | Response | Refusal> {
     if (place === "here") {
       const here = this.#open.get(shard);
-      return here === undefined ? moving(shard) : (incoming.admit() ?? here.shard.call(call));
+      return here === undefined ? moving(shard) : (incoming.admit() ?? work(here.shard));
     }
     const { session, url } = place;
     const life = this.#member.lifeOf(session);
@@ -199,7 +221,7 @@ export class Shards {
 }
 
 /** No effect, and another attempt in a moment may find the shard's leader. */
-function isPassing(outcome: Answer | Response | Refusal): boolean {
+function isPassing(outcome: unknown): boolean {
   if (!isRefusal(outcome)) return false;
   return (
     outcome.code === "not_leader" ||

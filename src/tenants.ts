@@ -5,8 +5,9 @@
  * so that a message called `constructor` is only a message.
  */
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
-import { runTurn, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
+import { runTurn, TURN_BOUNDS, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import type { Json } from "./json.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
 import {
   hashOf,
@@ -23,6 +24,9 @@ import type { RevocationSet } from "./token/revocation.ts";
 import { RevocationFeed } from "./token/revocation-feed.ts";
 
 export interface MessageType {
+  /** The schemas as published, and what they were compiled to. */
+  readonly args: Json;
+  readonly result: Json;
   readonly checkArgs: Check;
   readonly checkResult: Check;
   readonly reads: boolean;
@@ -36,7 +40,7 @@ export interface ActorType {
   readonly behaviour: string;
   /** What the actor may become, by name. */
   readonly become: ReadonlyMap<string, string>;
-  readonly run: (turn: Turn) => TurnResult | Refusal;
+  readonly run: (turn: Turn, fuel: number) => TurnResult | Refusal;
 }
 
 export interface Tenant {
@@ -169,13 +173,18 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
   const { protocol, behaviour } = policy;
-  const stateless = policy.state === "none";
-  const become = new Map(Object.entries(policy.become ?? {}));
-  return { messages, stateless, protocol, behaviour, become, run: (turn) => runTurn(module, turn) };
+  return {
+    messages,
+    stateless: policy.state === "none",
+    protocol,
+    behaviour,
+    become: new Map(Object.entries(policy.become ?? {})),
+    run: (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
+  };
 }
 
 function compileMessage({ args, result, reads }: MessagePolicy): MessageType {
-  return { checkArgs: compilePublished(args), checkResult: compilePublished(result), reads };
+  return { args, result, checkArgs: compilePublished(args), checkResult: compilePublished(result), reads };
 }
 
 /** The schema compiled when it was published; a node that cannot compile it now answers nothing by it. */

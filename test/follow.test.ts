@@ -4,7 +4,13 @@ import { utf8 } from "../src/bytes.ts";
 import { CHANGES_KEY } from "../src/changes.ts";
 import { isRefusal } from "../src/errors.ts";
 import { Follower } from "../src/follow.ts";
-import { CHANGES_KEPT_MAX, CHANGES_POLL_MS, FULL_PASS_MS, STALENESS_MS_MAX } from "../src/limits.ts";
+import {
+  CHANGES_KEPT_MAX,
+  CHANGES_POLL_MS,
+  FULL_PASS_MS,
+  STALENESS_MS_MAX,
+  TURN_FUEL_MAX,
+} from "../src/limits.ts";
 import { policyKey } from "../src/publish.ts";
 import { revoke } from "../src/revoke.ts";
 import { changeKeyring } from "../src/rotate.ts";
@@ -113,7 +119,7 @@ describe("one look", () => {
 
   it("brings what was published, rotated, retired, revoked, and reads that tenant only", async () => {
     const actor = () => must(node.follower.tenant("demo")).actors.get("thing");
-    const reply = () => actor()?.run({ ...TURN, message: "go" });
+    const reply = () => actor()?.run({ ...TURN, message: "go" }, TURN_FUEL_MAX);
     const keyring = () => must(node.follower.tenant("demo")).keyring;
     expect(reply()).toMatchObject({ reply: 1 });
     const changes: [() => Promise<unknown>, () => void][] = [

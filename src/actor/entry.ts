@@ -1,15 +1,18 @@
 /**
  * What the log says about actors, version 3: one entry for each call that took effect, JSON on one line.
  *
- *     {"v":3,"actor":"t/account/1","message":"deposit","args":…,"at":…,"seed":"…","signer":"…",
- *      "token":["<root>","<digest>"],"behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],"reply":…,
- *      "kept":["<key>","<digest>",<until>],"nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
+ *     {"v":3,"actor":"t/account/1","at":…,"signer":"…","token":["<root>","<digest>"],
+ *      "turns":[["deposit",<args>,"<seed>",<reply>]],"behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],
+ *      "counts":[["<id>",[3],<until>]],"kept":["<key>","<digest>",<until>],"nonce":["<key>",<until>],
+ *      "delta":[<start>,"<between>",<end>,<CRC-32>]}
  *
- * An entry holds the inputs of the turn (so that it can be run again and compared) and all of its effect: new
- * state, monitor steps, kept reply, nonce. Recovery applies effects and never runs a handler. The new state is a
+ * A batch is one entry, too, with a turn for each of its calls and `"batch":true`. An entry holds the inputs of its
+ * turns (so that they can be run again and compared) and all of its effect: replies, new state,
+ * monitor steps, counts, nonce. Recovery applies effects and never runs a handler. The new state is a
  * splice of the one before (`delta`), or, where that is not shorter, whole (`state`); neither means unchanged.
  */
 import type { Json } from "../json.ts";
+import type { CountRecord } from "./counts.ts";
 import { applyDelta, type Delta, deltaOf } from "./delta.ts";
 
 /** `[nonce of the root, digest of the last tail]`: the token by which a call came, as far as everybody may know it. */
@@ -23,25 +26,39 @@ export type ReplyRecord = readonly [key: string, digest: string, until_ms: numbe
 /** `[key, until]`: a signed request that must not be taken again. */
 export type NonceRecord = readonly [key: string, until_s: number];
 
+/** One run of the handler: `[message, arguments, seed, reply]`, the arguments as the handler saw them. */
+export type TurnRecord = readonly [message: string, args: Json, seed: string, reply: Json];
+
 export interface Entry {
   readonly v: 3;
   /** `tenant/type/id`. */
   readonly actor: string;
-  readonly message: string;
-  readonly args: Json;
-  /** Time of the turn, ms since the epoch, as the handler saw it. */
+  /** Time of the turns, ms since the epoch, as the handler saw it. */
   readonly at: number;
-  readonly seed: string;
   /** Public key of the caller. */
   readonly signer: string;
-  /** All monitors are of this root. */
+  /** All monitors and counts are of this root. */
   readonly token: TokenRecord;
+  /** Each ran on the state that the one before it left. */
+  readonly turns: readonly [TurnRecord, ...TurnRecord[]];
+  /** They were sent as a batch: the reply is the array of theirs. */
+  readonly batch?: true;
   /** What the actor goes on under, with its monitor's state after the call. */
   readonly behaviour: BehaviourRecord;
   readonly monitors: readonly MonitorRecord[];
-  readonly reply: Json;
+  /** Of `uses` and `rate` caveats, as they are with this call. */
+  readonly counts?: readonly CountRecord[];
   readonly kept?: ReplyRecord;
   readonly nonce: NonceRecord;
+}
+
+interface Answered extends Pick<Entry, "turns"> {
+  readonly batch?: boolean;
+}
+
+/** What the caller was answered. */
+export function replyOf({ turns, batch = false }: Answered): Json {
+  return batch ? turns.map(([, , , reply]) => reply) : turns[0][3];
 }
 
 export interface ParsedEntry extends Entry {
@@ -52,7 +69,7 @@ export interface ParsedEntry extends Entry {
 
 /**
  * @param before the actor's state until now, `undefined` where it has none
- * @param after its new state, `undefined` where the turn left it as it was; both as JSON.stringify writes them
+ * @param after its new state, `undefined` where the turns left it as it was; both as JSON.stringify writes them
  */
 export function encodeEntry(entry: Entry, before: string | undefined, after: string | undefined): string {
   const text = JSON.stringify(entry);

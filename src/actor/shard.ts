@@ -1,9 +1,9 @@
 /**
  * The shard's runtime: one call at a time for each actor, its effect whole or not at all.
  *
- * Once its actor is in memory, a call looks at the kept replies, steps all monitors, runs the handler's turn, and
- * becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already sees the new
- * state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
+ * Once its actor is in memory, a call looks at the kept replies, steps all monitors through its messages, runs the
+ * handler's turns, and becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already
+ * sees the new state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
  * only looked (a kept reply, a refusal that depends on state, a read that moved no monitor) waits for what it saw to be
  * durable, and for this node to be sure that no other one leads.
  *
@@ -12,21 +12,26 @@
  * the request may read once more from the node that leads next, within the request's 60 s.
  */
 import type { ReadRecord } from "../cluster/records.ts";
-import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
-import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
+import {
+  COUNTS_PER_ACTOR_MAX,
+  COUNTS_PER_ROOT_MAX,
+  IDEMPOTENCY_RETENTION_MS,
+  MONITORS_PER_ACTOR_MAX,
+  MONITORS_PER_ROOT_MAX,
+} from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Residual, Violation } from "../protocol/inclusion.ts";
 import type { Monitor, MonitorStates, MovedByAnother, Step } from "../protocol/monitor.ts";
 import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
-import { goesOnUnder } from "./become.ts";
-import { type BehaviourRecord, type Entry, encodeEntry, type MonitorRecord } from "./entry.ts";
-import { crowded } from "./monitors.ts";
-
-/** What a turn leaves: its reply, the new state as JSON text where it changed, and what the actor becomes, if anything. */
-type TurnResult = Pick<HandlerResult, "reply" | "state" | "become">;
+import { type CaveatCount, type CountRecord, countAll } from "./counts.ts";
+import { BEHAVIOUR, Course, standingOf } from "./course.ts";
+import { type Entry, encodeEntry, type MonitorRecord, replyOf } from "./entry.ts";
+import { crowded } from "./per-root.ts";
+import { messagesFrom, type Position } from "./position.ts";
+import { type Message, runWord, type Word } from "./word.ts";
 
 export interface CaveatMonitor extends Monitor {
   readonly until_ms: number | undefined;
@@ -36,25 +41,30 @@ export interface Call {
   readonly tenant: string;
   /** `type/id`. */
   readonly actor: string;
-  readonly message: string;
-  readonly args: Json;
+  readonly word: Word<Message>;
+  /** The word was sent as a batch: the answer is an array, with a reply for each message. */
+  readonly batch: boolean;
   readonly signer: string;
   /** Public names of the token: of its root, which bounds its monitors, and of itself. */
   readonly token: { readonly root: string; readonly digest: string };
   readonly now_ms: number;
-  readonly seed: string;
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
   readonly behaviour: string;
   /** What the actor may become by the policy: expressions by name. */
   readonly become: ReadonlyMap<string, string>;
   readonly monitors: readonly CaveatMonitor[];
+  /** What the token's `uses` and `rate` caveats count. */
+  readonly counts: readonly CaveatCount[];
   /** Messages that the token allows at all; `undefined` where it does not say. */
   readonly messages: ReadonlySet<string> | undefined;
-  /** The message is declared to change no state. */
-  readonly reads: boolean;
   readonly idempotency: { readonly key: string; readonly digest: string } | undefined;
   readonly nonce: { readonly key: string; readonly until_s: number };
-  readonly run: (turn: Turn) => TurnResult | Refusal;
+}
+
+/** What may be sent to an actor now? */
+export interface Question extends Pick<Call, "tenant" | "actor" | "token" | "behaviour" | "monitors"> {
+  /** The messages that the actor knows and the token allows. */
+  readonly names: readonly string[];
 }
 
 export interface Answer {
@@ -84,8 +94,6 @@ export interface Protocols {
   widening(inner: Automaton, outer: Residual): Violation | Refusal | undefined;
 }
 
-const BEHAVIOUR = "behaviour";
-
 export class Shard {
   readonly #actors: Actors;
   readonly #log: EntryLog;
@@ -104,8 +112,24 @@ export class Shard {
     return this.#actors.count;
   }
 
-  async call(call: Call): Promise<Answer | Refusal> {
+  call(call: Call): Promise<Answer | Refusal> {
     const address = `${call.tenant}/${call.actor}`;
+    return this.#withActor(address, (actor) => this.#take(address, actor, call));
+  }
+
+  /** Changes nothing. */
+  describe({ tenant, actor: id, token, ...asked }: Question): Promise<Position | Refusal> {
+    return this.#withActor(`${tenant}/${id}`, async (actor) => {
+      const standing = standingOf(actor, asked.behaviour, this.#protocols);
+      if (isRefusal(standing)) return standing;
+      const states = statesOf(actor, token.root);
+      const messages = messagesFrom([standing.monitor, ...asked.monitors], states, asked.names);
+      return this.#after({ exists: actor.behaviour !== undefined, become: actor.behaviour?.name, messages });
+    });
+  }
+
+  /** @param work is begun in the moment in which the actor is in memory for certain */
+  async #withActor<T>(address: string, work: (actor: Actor) => Promise<T | Refusal>): Promise<T | Refusal> {
     let actor = this.#actors.get(address);
     // Asked for again after each wait: in between it may have left memory.
     while (actor === undefined) {
@@ -113,83 +137,75 @@ export class Shard {
       if (isRefusal(loaded)) return loaded;
       actor = this.#actors.get(address);
     }
-    // From here to the append nothing waits: that is what makes it one call at a time.
+    return work(actor);
+  }
+
+  /** Nothing waits before the append: that is what makes it one call at a time. */
+  async #take(address: string, actor: Actor, call: Call): Promise<Answer | Refusal> {
     const kept = keptReply(actor, call);
     if (kept !== undefined) return this.#after(kept);
-
-    const effect = this.#turn(actor, call);
+    const effect = this.#effect(actor, call);
     if (isRefusal(effect)) return this.#after(effect);
-    if (effect.looked) return this.#after({ reply: effect.entry.reply, kept: false });
+    if ("looked" in effect) return this.#after({ reply: effect.looked, kept: false });
     const entry: Entry = { v: 3, actor: address, ...effect.entry };
     const text = encodeEntry(entry, actor.state, effect.state);
     this.#actors.change(entry, effect.state);
     const failed = await this.#log.append(text);
-    return failed ?? { reply: entry.reply, kept: false };
+    return failed ?? { reply: replyOf(entry), kept: false };
   }
 
   /** An answer that only looked: it leaves when what it saw is durable and no other node can have gone further. */
-  async #after(answer: Answer | Refusal): Promise<Answer | Refusal> {
+  async #after<T>(answer: T | Refusal): Promise<T | Refusal> {
     return (await this.#log.settled()) ?? (await this.#log.confirm()) ?? answer;
   }
 
-  /** The whole effect of one message, without applying any of it. */
-  #turn(actor: Actor, call: Call): Effect | Refusal {
-    const expression = actor.behaviour?.expression ?? call.behaviour;
-    const automaton = this.#protocols.compile(expression);
-    if (isRefusal(automaton)) return automaton;
-
+  /** The whole effect of a call, without applying any of it. */
+  #effect(actor: Actor, call: Call): Effect | Looked | Refusal {
+    const standing = standingOf(actor, call.behaviour, this.#protocols);
+    if (isRefusal(standing)) return standing;
     const { root, digest } = call.token;
-    const states = statesOf(actor, root);
-    const name = actor.behaviour?.name;
-    const all = [{ id: BEHAVIOUR, automaton, ...(name !== undefined && { name }) }, ...call.monitors];
-    const steps = this.#protocols.step(all, states, call.message, call.messages, othersOf(actor, call));
-    if (isRefusal(steps)) return steps;
-    const behaviour = steps.find(({ id }) => id === BEHAVIOUR)?.to ?? states(BEHAVIOUR);
+    const [protocols, states, others] = [this.#protocols, statesOf(actor, root), othersOf(actor, call)];
+    const course = new Course({ call, protocols, standing, states, others });
+    const refused = course.admit();
+    if (refused !== undefined) return refused;
+    const steps = [...course.steps];
     const monitors = monitorRecords(steps, call.monitors);
-    const looked = call.reads && steps.every(({ from, to }) => from === to);
-    const full =
-      crowded(actor.monitors, root, monitors, call.now_ms) ?? (looked ? undefined : fullLedger(actor, call));
+    const counts = countAll(call, (id) => actor.counts.get(root, id)?.state);
+    if (isRefusal(counts)) return counts;
+    const reads = call.word.every((message) => message.reads);
+    const looks = reads && counts.length === 0 && steps.every(({ from, to }) => from === to);
+    const full = noRoom(actor, call, monitors, counts) ?? (looks ? undefined : fullLedger(actor, call));
     if (full !== undefined) return full;
 
-    const { message, args, now_ms, seed, signer, idempotency, nonce } = call;
-    const turn = call.run({ state: actor.state, message, args, now_ms, seed, actor: call.actor });
-    if (isRefusal(turn)) return turn;
-    const state = turn.state === actor.state ? undefined : turn.state;
-    if (call.reads && state !== undefined)
-      return refuse(
-        "handler_invalid",
-        `${message} is declared to read only, but the handler changed the state`,
-      );
-    const now: BehaviourRecord = name === undefined ? [expression, behaviour] : [expression, behaviour, name];
-    const under = goesOnUnder(turn.become, call, now, this.#protocols);
-    if (isRefusal(under)) return under;
-    return {
-      state,
-      looked,
-      entry: {
-        message,
-        args,
-        at: now_ms,
-        seed,
-        signer,
-        token: [root, digest],
-        behaviour: under,
-        monitors,
-        reply: turn.reply,
-        ...(idempotency && {
-          kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
-        }),
-        nonce: [nonce.key, nonce.until_s],
-      },
+    const ran = runWord(call, actor.state, (index, { become }) => course.passed(index, become));
+    if (isRefusal(ran)) return ran;
+    const { now_ms, signer, batch, idempotency, nonce } = call;
+    const entry: Effect["entry"] = {
+      at: now_ms,
+      signer,
+      token: [root, digest],
+      turns: ran.turns,
+      ...(batch && { batch }),
+      behaviour: course.behaviour,
+      monitors,
+      ...(counts.length > 0 && { counts }),
+      ...(idempotency && {
+        kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
+      }),
+      nonce: [nonce.key, nonce.until_s],
     };
+    return looks ? { looked: replyOf(entry) } : { entry, state: ran.state };
   }
 }
 
 interface Effect {
   readonly entry: Omit<Entry, "v" | "actor">;
   readonly state: string | undefined;
-  /** It changes nothing at all, so there is nothing to write. */
-  readonly looked: boolean;
+}
+
+/** The reply of a call that changes nothing at all, so there is nothing to write. */
+interface Looked {
+  readonly looked: Json;
 }
 
 function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusal | undefined {
@@ -198,6 +214,32 @@ function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusa
   return kept.digest === idempotency?.digest
     ? { reply: kept.reply, kept: true }
     : refuse("idempotency_mismatch", "this idempotency key was used with another message or other arguments");
+}
+
+const PROTOCOLS = {
+  perRoot: MONITORS_PER_ROOT_MAX,
+  perActor: MONITORS_PER_ACTOR_MAX,
+  what: "protocols in progress",
+};
+const COUNTS = {
+  perRoot: COUNTS_PER_ROOT_MAX,
+  perActor: COUNTS_PER_ACTOR_MAX,
+  what: "uses and rates counted",
+};
+
+/** For the states that the call would leave for its caveats. */
+function noRoom(
+  actor: Actor,
+  { token: { root }, now_ms }: Call,
+  monitors: readonly MonitorRecord[],
+  counts: readonly CountRecord[],
+): Refusal | undefined {
+  const begun = monitors.filter(([id, state]) => state !== 0 && actor.monitors.get(root, id) === undefined);
+  const counted = counts.filter(([id]) => actor.counts.get(root, id) === undefined);
+  return (
+    crowded(actor.monitors, root, begun.length, PROTOCOLS, now_ms) ??
+    crowded(actor.counts, root, counted.length, COUNTS, now_ms)
+  );
 }
 
 function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | undefined {

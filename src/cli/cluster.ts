@@ -1,10 +1,18 @@
-/** `postern cluster`: nodes, shards and who leads them, read from the store alone; no node is asked. */
+/** `postern cluster`: nodes, shards and who leads them, read from the store alone; no node is asked, no key is needed. */
 import { type Survey, survey } from "../cluster/survey.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
+import { tableFor, wholeTable } from "./cluster-table.ts";
 import { type Command, type Environment, flag, type Outcome, printable, UsageProblem } from "./command.ts";
-import { DEFAULT_STORE, openStore } from "./inputs.ts";
+import { DEFAULT_STORE, openBareStore } from "./inputs.ts";
 
 const WATCH_MS = 1_000;
+
+/** The terminal's other screen without a cursor, and back: what was there before is there again. */
+const ENTER = "\u001b[?1049h\u001b[?25l";
+const LEAVE = "\u001b[?25h\u001b[?1049l";
+const HOME = "\u001b[H";
+const CLEAR_LINE = "\u001b[K";
+const CLEAR_BELOW = "\u001b[J";
 
 export const cluster: Command = {
   name: "cluster",
@@ -16,75 +24,69 @@ export const cluster: Command = {
     watch: "show it anew every second, until Ctrl-C; with --json one document a line",
   },
   async run(environment, values) {
-    const opened = await openStore(environment, values, "read");
-    if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
+    const store = openBareStore(environment, values);
+    if (store instanceof UsageProblem) return store;
     try {
-      const look = () => survey(opened.store, environment.now_ms());
-      return flag(values, "watch")
-        ? await watch(environment, look, flag(values, "json"))
-        : outcomeOf(await look());
+      const look = () => survey(store, environment.now_ms());
+      const first = await look();
+      if (isRefusal(first)) return first;
+      if (!flag(values, "watch")) return { json: first, text: wholeTable(first) };
+      return await watch(environment, look, first, flag(values, "json"));
     } finally {
-      await opened.store.close();
+      await store.close();
     }
   },
 };
 
-async function watch(
-  environment: Environment,
-  look: () => Promise<Survey | Refusal>,
-  json: boolean,
-): Promise<Outcome> {
-  const stopped = environment.interrupted().then(() => true);
-  for (;;) {
-    const found = await look();
-    if (isRefusal(found)) return found;
-    // A terminal is cleared and written anew from its upper left corner.
-    environment.write(json ? `${JSON.stringify(found)}\n` : `\u001b[2J\u001b[H${tableOf(found)}\n`);
-    if (await Promise.race([stopped, environment.pause(WATCH_MS)])) return outcomeOf(found);
+type Look = () => Promise<Survey | Refusal>;
+
+/** A store that does not answer for a while does not end it: what was seen last stays. */
+async function watch(environment: Environment, look: Look, first: Survey, json: boolean): Promise<Outcome> {
+  const stopped = environment.interrupted().then(() => "stopped" as const);
+  const isScreen = !json && environment.rows !== undefined;
+  let seen = first;
+  let seen_ms = environment.now_ms();
+  let found: Survey | Refusal = first;
+  if (isScreen) environment.write(ENTER);
+  try {
+    for (;;) {
+      if (isScreen) environment.write(screenOf(environment, seen, found, environment.now_ms() - seen_ms));
+      else environment.write(`${json ? documentOf(found) : textOf(found)}\n`);
+      if ((await Promise.race([stopped, environment.pause(WATCH_MS)])) === "stopped") break;
+      const next = await Promise.race([stopped, look()]);
+      if (next === "stopped") break;
+      found = next;
+      if (isRefusal(found)) continue;
+      seen = found;
+      seen_ms = environment.now_ms();
+    }
+  } finally {
+    if (isScreen) environment.write(LEAVE);
   }
+  return { json: seen, text: wholeTable(seen), printed: !isScreen };
 }
 
-function outcomeOf(found: Survey | Refusal): Outcome {
-  return isRefusal(found) ? found : { json: found, text: tableOf(found) };
+function documentOf(found: Survey | Refusal): string {
+  if (!isRefusal(found)) return JSON.stringify(found);
+  const { code, detail } = found;
+  return JSON.stringify({ error: { code, detail } });
 }
 
-function tableOf({ nodes, shards }: Survey): string {
-  const names = new Map(nodes.map(({ session, url }) => [session, printable(url)]));
-  const nodeRows = nodes.map((node) => [
-    printable(node.url),
-    printable(node.session),
-    node.state,
-    String(node.shards),
-    `${seconds(node.lease_age_ms)} of ${seconds(node.ttl_ms)}`,
-  ]);
-  const shardRows = shards.map(({ shard, owner, epoch, seq, checkpoint, lag }) => [
-    String(shard),
-    owner === null ? "nobody" : (names.get(owner) ?? `${printable(owner)} (no lease)`),
-    String(epoch),
-    seq === null ? "–" : String(seq),
-    String(checkpoint),
-    lag === null ? "–" : String(lag),
-  ]);
-  const served = shards.filter(({ seq }) => seq !== null).length;
-  return [
-    ...table(["node", "session", "state", "shards", "lease age"], nodeRows),
-    "",
-    ...table(["shard", "leader", "epoch", "seq", "checkpoint", "lag"], shardRows),
-    "",
-    `${nodes.length} ${nodes.length === 1 ? "node" : "nodes"}; ${served} of ${shards.length} shards are led`,
-  ].join("\n");
+function textOf(found: Survey | Refusal): string {
+  return isRefusal(found) ? `${complaintOf(found)}\n` : `${wholeTable(found)}\n`;
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = head.map((cell, i) => Math.max(cell.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  return [head, ...rows].map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
+function complaintOf({ code, detail }: Refusal): string {
+  return printable(`${code}: ${detail}`);
 }
 
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
+/** Written over what was there line by line, which does not flicker. */
+function screenOf(environment: Environment, seen: Survey, found: Survey | Refusal, age_ms: number): string {
+  const { columns } = environment;
+  const age = `shown is what was seen ${Math.round(age_ms / 1000)} s ago`;
+  const above = isRefusal(found) ? [`${age}; ${complaintOf(found)}`.slice(0, columns), ""] : [];
+  // The last row stays free: a line feed behind it would move everything up.
+  const rows = Math.max(1, (environment.rows ?? 0) - 1 - above.length);
+  const lines = [...above, ...tableFor(seen, { rows, columns })];
+  return `${HOME}${lines.map((line) => `${line}${CLEAR_LINE}\n`).join("")}${CLEAR_BELOW}`;
 }

@@ -22,8 +22,10 @@ export interface Environment {
   /** Replaces the last line of a terminal's standard error; says nothing where that is no terminal. */
   status(text: string): void;
   readonly colour: boolean;
-  /** Columns of the terminal. */
+  /** Columns of the terminal, now. */
   readonly columns: number;
+  /** Its rows, now; `undefined` where standard output is no terminal. */
+  readonly rows: number | undefined;
   now_ms(): number;
   /** Resolves with `false` after so long. */
   pause(ms: number): Promise<false>;
@@ -37,6 +39,8 @@ export interface Done {
   readonly json: unknown;
   /** What a person reads; ends without a line feed. */
   readonly text: string;
+  /** It has been printed already, bit by bit. */
+  readonly printed?: boolean;
   /** A check that failed is done, and exits with 1. */
   readonly failed?: boolean;
   /** It failed because something did not answer, or asked to come back later. */
@@ -94,7 +98,12 @@ export function printable(outside: string): string {
   return outside.replace(/\p{Cc}|[\u2028\u2029]/gu, writtenOut);
 }
 
-/** The same for what may have several lines. */
+/** A caveat for a person: of a signature, which nobody compares by eye, only its beginning. */
+export function shortened(caveat: string): string {
+  return caveat.replace(/\b([0-9a-f]{8})[0-9a-f]{120}\b/, "$1…");
+}
+
+/** What came from outside and may have several lines, line by line. */
 export function printableLines(outside: string): string {
   return outside.split("\n").map(printable).join("\n");
 }

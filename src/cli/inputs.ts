@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { fromHex, toHex } from "../bytes.ts";
 import type { Refusal } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { holderKey } from "../signature/bip340.ts";
+import { holderSigner } from "../signature/holder.ts";
+import type { Signer } from "../signature/scheme.ts";
 import type { Store } from "../store/contract.ts";
 import { probeStore } from "../store/probe.ts";
 import { s3Store } from "../store/s3.ts";
@@ -30,13 +31,12 @@ export async function readSecretText(
   }
 }
 
-export async function readHolderKey(environment: Environment, path: string): Promise<Secret | UsageProblem> {
+/** A signer from the file that `postern keygen --out` writes. */
+export async function readSigner(environment: Environment, path: string): Promise<Signer | UsageProblem> {
   const content = await readSecretText(environment, path);
   if (content instanceof UsageProblem) return content;
-  const key = holderKey(fromHex(content) ?? new Uint8Array());
-  return (
-    key ?? new UsageProblem(`${path} holds no secret key: 64 hex digits, as \`postern keygen\` writes them`)
-  );
+  const signer = holderSigner(content, (length) => environment.random(length));
+  return signer ?? new UsageProblem(`${path} holds no secret key as \`postern keygen\` writes them`);
 }
 
 export interface OpenStore {
@@ -76,26 +76,51 @@ export async function openStore(
   return problem;
 }
 
+/** `--store` without its master key: for whoever only looks at what is not sealed with it. */
+export function openBareStore(environment: Environment, values: Values): Store | UsageProblem {
+  const url = text(values, "store") ?? DEFAULT_STORE;
+  if (url.startsWith("s3:")) {
+    const options = s3OptionsOf(environment, url);
+    return options instanceof UsageProblem ? options : s3Store(options);
+  }
+  const directory = directoryOf(url, true);
+  if (directory instanceof UsageProblem) return directory;
+  try {
+    return sqliteStore(directory);
+  } catch (error) {
+    return unopened(url, error);
+  }
+}
+
+function directoryOf(url: string, mustExist: boolean): string | UsageProblem {
+  const directory = url.slice("file:".length);
+  if (!url.startsWith("file:") || directory === "")
+    return new UsageProblem(
+      `--store ${url} is not understood; a store is file:DIRECTORY or s3://BUCKET/PREFIX`,
+    );
+  if (mustExist && !isSqliteStore(directory)) return new UsageProblem(`there is no store at ${url}`);
+  return directory;
+}
+
+function unopened(url: string, error: unknown): UsageProblem {
+  return new UsageProblem(`the store ${url} cannot be opened: ${messageOf(error)}`);
+}
+
 async function openFile(
   environment: Environment,
   url: string,
   purpose: Purpose,
   fresh: Secret,
 ): Promise<OpenStore | UsageProblem> {
-  if (!url.startsWith("file:") || url.length === "file:".length)
-    return new UsageProblem(
-      `--store ${url} is not understood; a store is file:DIRECTORY or s3://BUCKET/PREFIX`,
-    );
-  const directory = url.slice("file:".length);
-  const mustExist = purpose === "read" || purpose === "change";
-  if (mustExist && !isSqliteStore(directory)) return new UsageProblem(`there is no store at ${url}`);
+  const directory = directoryOf(url, purpose === "read" || purpose === "change");
+  if (directory instanceof UsageProblem) return directory;
   try {
     const master = givenMasterKey(environment) ?? masterKeyBeside(directory, fresh);
     if (master instanceof UsageProblem) return master;
     const store = purpose === "serve" ? await threadedSqliteStore(directory) : sqliteStore(directory);
     return { store, url, master };
   } catch (error) {
-    return new UsageProblem(`the store ${url} cannot be opened: ${messageOf(error)}`);
+    return unopened(url, error);
   }
 }
 

@@ -27,6 +27,7 @@ import {
   pageOf,
   pagesFor,
   parseManifest,
+  recordOn,
   recordsOn,
   splitBySize,
 } from "./pages.ts";
@@ -78,7 +79,7 @@ export class Checkpoints {
   async record(key: string): Promise<readonly string[] | Refusal> {
     const { manifest } = this.#current;
     const lines = await this.#page(manifest, pageOf(key, manifest.pages.length));
-    return isRefusal(lines) ? lines : (recordsOn(lines).get(key) ?? []);
+    return isRefusal(lines) ? lines : recordOn(lines, key);
   }
 
   /**

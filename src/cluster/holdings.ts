@@ -72,7 +72,9 @@ export class Holdings {
       const failed = this.failure(shard);
       if (failed !== undefined) return failed;
       const refusal = await this.#take(shard, isFree);
-      if (refusal?.code === "store_unavailable") this.#fail(shard, refusal);
+      if (refusal?.code !== "store_unavailable") return refusal;
+      this.#fail(shard, refusal);
+      this.#options.closed(shard, refusal);
       return refusal;
     });
   }
@@ -102,7 +104,7 @@ export class Holdings {
   }
 
   async #open(shard: number, found: Owned | undefined): Promise<Refusal | undefined> {
-    const { records: fresh, opened, closed, checkpointFailed } = this.#options;
+    const { records: fresh, opened, checkpointFailed } = this.#options;
     const records = fresh(shard);
     const onStepDown = (why: Refusal): void => this.#close(shard, why);
     const onCheckpointFailed = (why: Refusal): void => checkpointFailed?.(shard, why);
@@ -111,9 +113,7 @@ export class Holdings {
     const log = await openLog(options, found, records).catch((error: unknown) => brokenBy(shard, error));
     if (isRefusal(log)) {
       // Somebody else was faster: that is no failure.
-      if (log.code === "not_leader") return void (await this.look(shard));
-      closed(shard, log);
-      return log;
+      return log.code === "not_leader" ? void (await this.look(shard)) : log;
     }
     if (log.ended !== undefined) return log.ended;
     this.#mine.set(shard, log);

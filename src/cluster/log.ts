@@ -13,7 +13,7 @@ import { Checkpoints } from "./checkpoint.ts";
 import type { Clock } from "./clock.ts";
 import { encodeObject, logKey } from "./format.ts";
 import { Gathering } from "./gathering.ts";
-import { claim, isSameReign, type Owned, readOwnership, update } from "./ownership.ts";
+import { claim, isSameReign, type Owned, readOwnership } from "./ownership.ts";
 import type { Records } from "./records.ts";
 import { recover } from "./recovery.ts";
 import { deposed } from "./refusals.ts";
@@ -169,12 +169,10 @@ export class ShardLog {
    */
   async handOver(): Promise<Refusal | undefined> {
     if (this.#ended !== undefined) return this.#ended;
-    const { store, shard, nonce } = this.#options;
-    this.#ended = refuse("not_leader", `shard ${shard} is being handed over`);
+    this.#ended = refuse("not_leader", `shard ${this.#options.shard} is being handed over`);
     this.#retention.close();
     await this.idle();
-    const released = await update(store, shard, this.#retention.owned, { session: null, nonce: nonce() });
-    return isRefusal(released) ? released : undefined;
+    return this.#retention.own({ session: null });
   }
 
   // ── Commits ──────────────────────────────────────────────────────────────────────────────────────────────

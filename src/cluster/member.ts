@@ -5,13 +5,7 @@
  * All of it is a matter of speed and balance. Whatever a member believes, the log's fence decides who may write (law 6).
  */
 import type { Refusal } from "../errors.ts";
-import {
-  LOOKS_AT_ONCE,
-  MOVES_AT_ONCE,
-  PLACE_PATIENCE_MS,
-  SHARDS_OPENED_AT_ONCE,
-  WATCH_INTERVALS,
-} from "../limits.ts";
+import { MOVES_AT_ONCE, PLACE_PATIENCE_MS, SHARDS_OPENED_AT_ONCE, WATCH_INTERVALS } from "../limits.ts";
 import { Holdings, type HoldingsOptions } from "./holdings.ts";
 import type { LeaseRecord } from "./lease.ts";
 import { Owners } from "./owners.ts";
@@ -90,7 +84,10 @@ export class Member {
     this.#plan();
     // At once a second time: others believe in a node whose lease they have seen change.
     void this.#presence.publish();
-    void this.#watching();
+    void this.#watch.keepLooking(
+      () => this.#presence.hasEnded,
+      () => this.#plan(),
+    );
     return undefined;
   }
 
@@ -123,10 +120,14 @@ export class Member {
   ): Promise<Place | Refusal> {
     const { session } = this.#options;
     for (let attempt = 0; attempt < 3; attempt++) {
-      const late = await this.#within(until_ms, shard, this.#holdings.busy(shard));
-      if (late !== undefined) return late;
+      // Who is known to lead can be asked, whatever is still going on here.
+      let owner = this.#owners.of(shard)?.lease;
+      if (owner === undefined) {
+        const late = await this.#within(until_ms, shard, this.#holdings.busy(shard));
+        if (late !== undefined) return late;
+        owner = this.#owners.of(shard)?.lease;
+      }
       if (this.#holdings.get(shard) !== undefined) return "here";
-      const owner = this.#owners.of(shard)?.lease;
       if (owner !== undefined) return avoid.has(owner.session) ? moving(shard) : owner;
       // I am on record, and nobody may take it from me while I live: whether I should have it is for later.
       const target = this.#isMineOnRecord(shard)
@@ -168,9 +169,13 @@ export class Member {
     return this.#watch.meet();
   }
 
-  /** Another node says who owns the shard. It is believed as far as a call sent there in vain. */
+  /**
+   * Another node says who owns the shard. It is believed until the store says otherwise. I may be told that it is I: a
+   * claim whose end stayed unclear has arrived.
+   */
   told(shard: number, session: string, epoch: number): void {
-    this.#owners.tell(shard, { session, epoch });
+    const mayOwn = session === this.#options.session || this.#peers.lives(session);
+    if (mayOwn) this.#owners.hint(shard, { session, epoch });
   }
 
   /** Hands all shards over, at first to nodes that live; calls are still placed. */
@@ -217,24 +222,6 @@ export class Member {
     return this.#options.ttl_ms / WATCH_INTERVALS;
   }
 
-  async #watching(): Promise<void> {
-    const { clock } = this.#options;
-    const looks = new Set<Promise<void>>();
-    while (!this.#presence.hasEnded) {
-      await clock.sleep(this.#watch_ms);
-      if (this.#presence.hasEnded) return;
-      const look = this.#look().finally(() => looks.delete(look));
-      looks.add(look);
-      const canGoOn = looks.size < LOOKS_AT_ONCE ? [look, clock.sleep(this.#watch_ms)] : looks;
-      await Promise.race(canGoOn);
-    }
-  }
-
-  async #look(): Promise<void> {
-    await this.#watch.look();
-    if (!this.#presence.hasEnded) this.#plan();
-  }
-
   // ── The shards ───────────────────────────────────────────────────────────────────────────────────────────
 
   /** Which node should own which shard, by the nodes that would take it. */
@@ -269,9 +256,12 @@ export class Member {
   #begin(under: Set<number>, most: number, shard: number, work: () => Promise<unknown>): void {
     if (this.#draining || under.has(shard) || under.size >= most) return;
     under.add(shard);
+    const wasOpen = this.#holdings.get(shard) !== undefined;
     void work().finally(() => {
       under.delete(shard);
-      if (!this.#presence.hasEnded) this.#plan();
+      // What came to nothing waits for the next look: the same again at once would not end.
+      const isDone = wasOpen !== (this.#holdings.get(shard) !== undefined);
+      if (isDone && !this.#presence.hasEnded) this.#plan();
     });
   }
 

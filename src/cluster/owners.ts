@@ -22,6 +22,8 @@ export interface LivingOwner {
 interface Told extends Owner {
   /** The version of the owner's lease when it was told. */
   readonly version: string | undefined;
+  /** Another node says so, and not the store. */
+  readonly isHint: boolean;
 }
 
 export class Owners {
@@ -32,11 +34,20 @@ export class Owners {
     this.#peers = peers;
   }
 
-  /** An older reign is not believed. */
-  tell(shard: number, { session, epoch }: Owner): void {
+  /** What the store says. Who read it earlier may tell it later: an older reign is not believed. */
+  tell(shard: number, owner: Owner): void {
     const known = this.#told.get(shard);
-    if (known !== undefined && known.epoch > epoch) return;
-    this.#told.set(shard, { session, epoch, version: this.#peers.version(session ?? "") });
+    if (known === undefined || known.isHint || known.epoch <= owner.epoch) this.#set(shard, owner, false);
+  }
+
+  /** What another node says, which may be wrong: until the store is asked. */
+  hint(shard: number, owner: Owner): void {
+    const known = this.#told.get(shard);
+    if (known === undefined || known.isHint || known.epoch < owner.epoch) this.#set(shard, owner, true);
+  }
+
+  #set(shard: number, { session, epoch }: Owner, isHint: boolean): void {
+    this.#told.set(shard, { session, epoch, version: this.#peers.version(session ?? ""), isHint });
   }
 
   /** Whether the last that is known is that this session owns it. */

@@ -77,6 +77,12 @@ export function recordsOn(lines: readonly string[]): Map<string, string[]> {
   return records;
 }
 
+/** The lines of one record of a page. */
+export function recordOn(lines: readonly string[], key: string): string[] {
+  const start = `${key} `;
+  return lines.filter((line) => line.startsWith(start)).map((line) => line.slice(start.length));
+}
+
 export function linesOf(records: ReadonlyMap<string, readonly string[]>): string[] {
   return [...records].flatMap(([key, lines]) => lines.map((line) => `${key} ${line}`));
 }

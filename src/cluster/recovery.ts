@@ -19,7 +19,7 @@ import {
   type LogObject,
   logKey,
   logPrefix,
-  manifestKey,
+  partKey,
   type SlotHeader,
   slotOf,
 } from "./format.ts";
@@ -76,7 +76,7 @@ class Recovery {
     if (checkpoint !== null) {
       const opened = await checkpoints.open(checkpoint);
       if (isRefusal(opened)) return opened;
-      const misfit = used("object", manifestKey(this.#shard, checkpoint.id), () => {
+      const misfit = used("object", partKey(this.#shard, checkpoint.id, "common", 0), () => {
         for (const line of opened.common) records.restore(line);
       });
       if (misfit !== undefined) return misfit;

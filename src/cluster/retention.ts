@@ -9,7 +9,7 @@ import { CHECKPOINT_HANDOVER_SLOTS, CHECKPOINT_LOG_BYTES_MIN, CHECKPOINT_SLOT_BY
 import type { Store } from "../store/contract.ts";
 import type { Checkpoints } from "./checkpoint.ts";
 import { decodeSlot, logKey, logPrefix, slotOf } from "./format.ts";
-import { type Owned, update } from "./ownership.ts";
+import { isSameReign, type Owned, type Ownership, readOwnership, update } from "./ownership.ts";
 import type { Capture, Records } from "./records.ts";
 import type { Recovered } from "./recovery.ts";
 
@@ -76,11 +76,7 @@ export class Retention {
     if (this.#owned.ownership.checkpoint !== null) this.#inBackground(this.#sweep());
   }
 
-  get owned(): Owned {
-    return this.#owned;
-  }
-
-  /** The last slot of the last checkpoint. */
+  /** The last slot of the last checkpoint that the ownership is known to name. */
   get checkpointed(): number {
     return this.#owned.ownership.checkpoint?.seq ?? 0;
   }
@@ -102,6 +98,24 @@ export class Retention {
 
   async idle(): Promise<void> {
     while (this.#working !== undefined) await this.#working;
+  }
+
+  /** Changes my record of the ownership. Refusals: `not_leader`, `store_unavailable`. */
+  async own(changes: Partial<Ownership>): Promise<Refusal | undefined> {
+    const { store, shard, nonce } = this.#options;
+    for (;;) {
+      const owned = await update(store, shard, this.#owned, { ...changes, nonce: nonce() });
+      if (!isRefusal(owned)) {
+        this.#owned = owned;
+        return undefined;
+      }
+      if (owned.code !== "not_leader") return owned;
+      // A change of mine whose end stayed unclear may have been applied after all. Then this one goes on from it.
+      const now = await readOwnership(store, shard);
+      if (isRefusal(now)) return now;
+      if (now === undefined || !isSameReign(now, this.#owned)) return owned;
+      this.#owned = now;
+    }
   }
 
   /** A group of so many entries was sent into a slot; so many still wait. */
@@ -166,16 +180,13 @@ export class Retention {
   }
 
   async #replace(capture: Capture, seq: number): Promise<Refusal | undefined> {
-    const { store, shard, session, nonce } = this.#options;
+    const { session, nonce } = this.#options;
     const { epoch } = this.#owned.ownership;
     const header = () => ({ kind: "part", epoch, session, nonce: nonce() }) as const;
     const written = await this.#checkpoints.write(capture, seq, header, () => this.#closed);
     if (isRefusal(written)) return written;
-    const { checkpoint } = written;
-    const changes = { nonce: nonce(), checkpoint, collected: this.#collected };
-    const owned = await update(store, shard, this.#owned, changes);
-    if (isRefusal(owned)) return owned;
-    this.#owned = owned;
+    const failed = await this.own({ checkpoint: written.checkpoint, collected: this.#collected });
+    if (failed !== undefined) return failed;
     this.#checkpoints.adopt(written);
     this.#checkpointBytes = written.bytes;
     return undefined;

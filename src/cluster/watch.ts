@@ -6,6 +6,7 @@
  * renewed its lease and answers from it again.
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { LOOKS_AT_ONCE } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
 import type { Clock } from "./clock.ts";
 import { NODE_PREFIX, nodeKey } from "./format.ts";
@@ -87,6 +88,24 @@ export class Watch {
     if (found === "gone") return true;
     const seen = this.#peers.dead.find((dead) => dead.session === session);
     return seen !== undefined && this.#bury(seen);
+  }
+
+  /** Looks again and again. One that hangs does not blind the node. @param looked called after each */
+  async keepLooking(hasEnded: () => boolean, looked: () => void): Promise<void> {
+    const { clock, look_ms } = this.#options;
+    const looks = new Set<Promise<void>>();
+    const begin = async (): Promise<void> => {
+      await this.look();
+      if (!hasEnded()) looked();
+    };
+    while (!hasEnded()) {
+      await clock.sleep(look_ms);
+      if (hasEnded()) return;
+      const look = begin().finally(() => looks.delete(look));
+      looks.add(look);
+      const canGoOn = looks.size < LOOKS_AT_ONCE ? [look, clock.sleep(look_ms)] : looks;
+      await Promise.race(canGoOn);
+    }
   }
 
   /** The sessions of the other nodes' leases. */

@@ -36,6 +36,8 @@ export interface TurnResult extends Outcome {
   readonly fuel: number;
   /** Linear memory at the end of the turn. */
   readonly memory_bytes: number;
+  /** The document that the handler answered: reply and state. */
+  readonly output_bytes: number;
 }
 
 export const TURN_BOUNDS: TurnBounds = { fuel: TURN_FUEL_MAX, output_bytes: TURN_OUTPUT_BYTES_MAX };
@@ -69,7 +71,8 @@ export function runTurn(module: WebAssembly.Module, turn: Turn, bounds = TURN_BO
   const outcome = readOutcome(output);
   if (isRefusal(outcome)) return outcome;
   const fuel = bounds.fuel - Number(handler[FUEL_EXPORT].value);
-  return { ...outcome, fuel, memory_bytes: handler.memory.buffer.byteLength };
+  const memory_bytes = handler.memory.buffer.byteLength;
+  return { ...outcome, fuel, memory_bytes, output_bytes: output.length };
 }
 
 function instantiate(module: WebAssembly.Module): HandlerExports | Refusal {
@@ -138,7 +141,7 @@ function explainTrap(handler: HandlerExports, error: unknown, bounds: TurnBounds
   if (!(error instanceof Error) || !(error instanceof WebAssembly.RuntimeError || isOverflow(error)))
     throw error;
   if (handler[FUEL_EXPORT].value < 0n)
-    return refuse("handler_fuel", `the handler used up its ${bounds.fuel} units`);
+    return refuse("handler_fuel", `the handler used up the ${bounds.fuel} units that it was given`);
   if (handler[STACK_EXPORT].value < 0n || isOverflow(error))
     return refuse("handler_trapped", "the handler's calls nest too deep");
   if (ranOut(handler)) return outOfMemory(handler);

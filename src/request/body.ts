@@ -7,9 +7,11 @@ import { BODY_BYTES_MAX } from "../limits.ts";
 import { requireJson } from "./headers.ts";
 
 /** What the headers announce, refused before anything costly is done for it. */
-export function refuseAnnounced(headers: Headers): Refusal | undefined {
-  if (Number(headers.get("content-length") ?? 0) > BODY_BYTES_MAX) return tooLarge();
-  return requireJson(headers.get("content-type"));
+export function refuseAnnounced({ method, headers }: Request): Refusal | undefined {
+  const length = Number(headers.get("content-length") ?? 0);
+  if (length > BODY_BYTES_MAX) return tooLarge();
+  if (method === "POST") return requireJson(headers.get("content-type"));
+  return length > 0 ? refuse("malformed_request", `a ${method} has no body`) : undefined;
 }
 
 /** Refusals: `too_large` before the excess is read; `malformed_request` where the sender stopped half way. */

@@ -4,21 +4,23 @@
  * Every call carries an idempotency key, so a call whose answer was lost may be sent again with the same key and
  * takes effect once. A refusal is an answer, not an exception; only a gate that cannot be reached throws.
  */
-import { fromHex, toBase64url, utf8 } from "../bytes.ts";
+import { toBase64url, utf8 } from "../bytes.ts";
 import type { Problem } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { contentDigest } from "../request/digest.ts";
 import { composeSignature } from "../request/signature-base.ts";
-import { bip340Signer, HTTP_SIGNATURE_TAG, holderKey, taggedHash } from "../signature/bip340.ts";
+import { holderSigner, requestMessage } from "../signature/holder.ts";
 import type { Signer } from "../signature/scheme.ts";
+import { type BatchCall, batchBody } from "./batch.ts";
+
+export { type BatchCall, type BatchValue, ResultReference, resultOf } from "./batch.ts";
 
 /** Long enough for a slow network, short enough that a captured request is soon worthless. */
 const SIGNATURE_LIFETIME_S = 30;
 
-/** A signer from the text that `postern keygen` writes. @returns `undefined` where it is no secret key. */
+/** A signer from the text that `postern keygen` writes, of either scheme. @returns `undefined` where it is no secret key. */
 export function signerFromHex(hex: string, random: (length: number) => Uint8Array): Signer | undefined {
-  const key = holderKey(fromHex(hex.trim()) ?? new Uint8Array());
-  return key && bip340Signer(key, () => random(32));
+  return holderSigner(hex.trim(), random);
 }
 
 export interface Caller {
@@ -32,22 +34,64 @@ export interface Caller {
   readonly random: (length: number) => Uint8Array;
 }
 
-export interface CallInput {
+export interface ActorInput {
   readonly tenant: string;
   /** `type/id`. */
   readonly actor: string;
-  readonly message: string;
-  readonly args?: Json;
+  readonly timeout_ms?: number;
+}
+
+interface KeyedInput extends ActorInput {
   /** The same key again makes this the same call. Without one a fresh key is made. */
   readonly idempotencyKey?: string;
-  readonly timeout_ms?: number;
+}
+
+export interface CallInput extends KeyedInput {
+  readonly message: string;
+  readonly args?: Json;
+}
+
+export interface BatchInput extends KeyedInput {
+  /**
+   * All of them take effect, one after the other, or none does. The result is the array of theirs. A text is the body
+   * as it goes over the wire: JSON, references written `{"$ref":"$0.name"}`.
+   */
+  readonly calls: readonly BatchCall[] | string;
 }
 
 export interface SignedRequest {
   readonly url: string;
   readonly method: "POST";
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Headers;
   readonly body: Uint8Array<ArrayBuffer>;
+}
+
+export type SignedQuestion = Omit<SignedRequest, "method" | "body"> & { readonly method: "GET" };
+
+type Headers = Readonly<Record<string, string>>;
+
+/** What `GET` on an actor answers: `src/describe.ts` says what is in it. */
+export interface Description {
+  readonly actor: string;
+  readonly exists: boolean;
+  /** The name of what the actor has become, if it has. */
+  readonly behaviour?: string;
+  /** RFC 3339. */
+  readonly expires: string | null;
+  readonly enabled: readonly string[];
+  readonly messages: Readonly<Record<string, DescribedMessage>>;
+}
+
+export interface DescribedMessage {
+  /** JSON Schemas. */
+  readonly args: Json;
+  readonly result: Json;
+  readonly reads: boolean;
+  /** Whose order does not admit it yet; absent where it may be sent now. */
+  readonly waits_for?: {
+    readonly behaviour?: true;
+    readonly caveats?: readonly { readonly index: number; readonly text: string }[];
+  };
 }
 
 export type CallOutcome =
@@ -56,11 +100,35 @@ export type CallOutcome =
 
 /** A call as one request, signed and ready to send once. */
 export function signCall(caller: Caller, call: CallInput): SignedRequest {
-  const path = `/v1/${call.tenant}/${call.actor}/${call.message}`;
-  return signRequest(caller, path, utf8(JSON.stringify(call.args ?? {})), {
-    "idempotency-key": `"${call.idempotencyKey ?? toBase64url(caller.random(16))}"`,
-    ...(call.timeout_ms !== undefined && { "request-timeout-ms": String(call.timeout_ms) }),
+  const body = utf8(JSON.stringify(call.args ?? {}));
+  return signRequest(caller, `${pathOf(call)}/${call.message}`, body, {
+    ...keyHeader(caller, call),
+    ...timeoutHeader(call),
   });
+}
+
+/** A batch as one request. Its result is an array, with a result for each call. */
+export function signBatch(caller: Caller, batch: BatchInput): SignedRequest {
+  const { calls } = batch;
+  return signRequest(caller, pathOf(batch), utf8(typeof calls === "string" ? calls : batchBody(calls)), {
+    ...keyHeader(caller, batch),
+    ...timeoutHeader(batch),
+  });
+}
+
+/** A request for the actor's `Description`: what may be sent to it now, by this token. */
+export function signDescribe(caller: Caller, actor: ActorInput): SignedQuestion {
+  return { method: "GET", ...signed(caller, "GET", pathOf(actor), new Uint8Array(), timeoutHeader(actor)) };
+}
+
+const pathOf = ({ tenant, actor }: ActorInput): string => `/v1/${tenant}/${actor}`;
+
+function keyHeader({ random }: Caller, { idempotencyKey }: KeyedInput): Headers {
+  return { "idempotency-key": `"${idempotencyKey ?? toBase64url(random(16))}"` };
+}
+
+function timeoutHeader({ timeout_ms }: ActorInput): Headers {
+  return timeout_ms === undefined ? {} : { "request-timeout-ms": String(timeout_ms) };
 }
 
 /** Signs a POST of these bytes (RFC 9421 in Postern's profile), whatever they are. */
@@ -68,17 +136,27 @@ export function signRequest(
   caller: Caller,
   path: string,
   body: Uint8Array<ArrayBuffer>,
-  more: Readonly<Record<string, string>> = {},
+  more: Headers = {},
 ): SignedRequest {
+  const headers = { "content-type": "application/json", ...more };
+  return { method: "POST", ...signed(caller, "POST", path, body, headers), body };
+}
+
+function signed(
+  caller: Caller,
+  method: string,
+  path: string,
+  body: Uint8Array,
+  more: Headers,
+): { readonly url: string; readonly headers: Headers } {
   const url = new URL(path, caller.url);
   const headers: Record<string, string> = {
     authorization: `Macaroon ${caller.token}`,
-    "content-type": "application/json",
     "content-digest": contentDigest(body),
     ...more,
   };
   const message = {
-    method: "POST",
+    method,
     authority: url.host,
     path: url.pathname,
     query: url.search === "" ? "?" : url.search,
@@ -91,20 +169,25 @@ export function signRequest(
     nonce: toBase64url(caller.random(16)),
     keyid: caller.signer.publicKey,
   });
-  const signature = caller.signer.sign(taggedHash(HTTP_SIGNATURE_TAG, base));
+  const signature = caller.signer.sign(requestMessage(caller.signer.publicKey, base));
   headers["signature-input"] = `sig=${input}`;
   headers["signature"] = `sig=:${btoa(String.fromCharCode(...signature))}:`;
-  return { url: url.href, method: "POST", headers, body };
+  return { url: url.href, headers };
 }
 
 export type Fetch = (
   url: string,
-  init: Omit<SignedRequest, "url">,
+  init: {
+    readonly method: "GET" | "POST";
+    readonly headers: Headers;
+    readonly body?: Uint8Array<ArrayBuffer>;
+  },
 ) => Promise<{ status: number; json(): Promise<unknown> }>;
 
-export async function send(request: SignedRequest, fetch: Fetch): Promise<CallOutcome> {
-  const { url, method, headers, body } = request;
-  const response = await fetch(url, { method, headers, body });
+/** The result of a `SignedQuestion` is a `Description`. */
+export async function send(request: SignedRequest | SignedQuestion, fetch: Fetch): Promise<CallOutcome> {
+  const { url, ...init } = request;
+  const response = await fetch(url, init);
   const answer = await response.json();
   return response.status === 200
     ? { status: response.status, result: answer as Json }

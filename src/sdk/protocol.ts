@@ -17,6 +17,7 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Protocol } from "../protocol/grammar.ts";
 import { printProtocol } from "../protocol/print.ts";
 import { Connector } from "./connector.ts";
+import type { Later, PlanInputs } from "./plan.ts";
 import type {
   After,
   Choice,
@@ -29,9 +30,18 @@ import type {
   Repeated,
   Sequence,
 } from "./protocol-types.ts";
-import type { CallInputs, Link, MessageSchemas } from "./reference.ts";
+import {
+  type CallInputs,
+  type CallOptions,
+  type Link,
+  type MessageSchemas,
+  type Planner,
+  placeOf,
+  sendBatch,
+} from "./reference.ts";
 
 export type { Json } from "../json.ts";
+export type { Later, OrLater } from "./plan.ts";
 export { type TableReference, table } from "./protocol-table.ts";
 export type { CallOptions, Link } from "./reference.ts";
 export {
@@ -154,6 +164,21 @@ export interface Step<M extends Messages, State, Name extends string> {
 }
 
 declare const STATE: unique symbol;
+declare const RESULTS: unique symbol;
+
+/** A batch at one point: the messages that may be added to it, each with what it leads to. */
+export type Plan<M extends Messages, State, Results extends readonly unknown[] = []> = {
+  readonly [Name in Enabled<State> & string]: (
+    ...input: PlanInputs<ArgsOf<M[Name]>>
+  ) => PlannedStep<M, Next<State, Name>, readonly [...Results, ResultOf<M[Name]>], ResultOf<M[Name]>>;
+};
+
+/** A call of a batch: its result, as it will be, and what may follow. */
+export interface PlannedStep<M extends Messages, State, Results extends readonly unknown[], Result> {
+  readonly result: Later<Result>;
+  readonly next: Plan<M, State, Results>;
+  readonly [RESULTS]?: (state: State) => readonly [state: State, results: Results];
+}
 
 /** An actor at one point of its protocol. It can be used once; each answered call returns the next one. */
 export type Reference<M extends Messages, State> = {
@@ -201,4 +226,21 @@ export class ActorProtocol<M extends Messages, Type> extends Connector {
     // What the automaton enables is what the type does: the tests compare the two on random expressions.
     return this.begin(link, done) as Reference<M, After<Type, Done>>;
   }
+
+  /**
+   * Several messages at once: all of them take effect, one after the other, or none does. It uses the reference up.
+   *
+   *     const { results, next } = await account.batch(opened, (start) => {
+   *       const paid = start.deposit({ amount: 5 });
+   *       return paid.next.withdraw({ amount: paid.result.balance });
+   *     });
+   *
+   * @param plan returns the last step. It is asked once, before anything is sent.
+   */
+  readonly batch = <State, To, Results extends readonly unknown[]>(
+    reference: Reference<M, State>,
+    plan: (start: Plan<M, State>) => PlannedStep<M, To, Results, unknown>,
+    options?: CallOptions,
+  ): Promise<{ readonly results: Results; readonly next: Reference<M, To> }> =>
+    sendBatch(reference, plan as Planner, options, placeOf(this.batch));
 }

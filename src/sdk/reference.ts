@@ -1,188 +1,140 @@
 /**
- * References at run time: an object with a method for each message, usable once.
- *
- * A refused call leaves the reference as it was. A call whose outcome is unknown binds it: only the same call may be
- * made again, and goes out under the same idempotency key, so it takes effect once. An answered call uses the
- * reference up; whoever uses it again is told where it was first used.
+ * References at run time: an object with a method for each message, usable once, for that message or for a batch that
+ * begins with it. How often, and what may be repeated, is `use.ts`'s business.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { toBase64url } from "../bytes.ts";
-import { CODES, type Problem } from "../errors.ts";
 import type { Json } from "../json.ts";
-import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
-import { type Caller, type CallOutcome, type Fetch, send, signCall } from "./client.ts";
-import {
-  CallRefusedError,
-  InvalidValueError,
-  OutcomeUnknownError,
-  ReferenceUsedError,
-} from "./reference-errors.ts";
+import { batchBody } from "./batch.ts";
+import { signBatch, signCall } from "./client.ts";
+import { holdsLater, notEnabled, type PlannedCall, planFrom, plannedBy, withReferences } from "./plan.ts";
+import { InvalidValueError } from "./reference-errors.ts";
+import { type CallOptions, type Job, type Link, Usage } from "./use.ts";
 
-/** Who calls which actor, and how. */
-export interface Link extends Caller {
-  readonly tenant: string;
-  /** `type/id`. */
-  readonly actor: string;
-  readonly fetch: Fetch;
-}
+export type { CallOptions, Link } from "./use.ts";
 
 export interface MessageSchemas {
   readonly args?: StandardSchemaV1 | undefined;
   readonly result?: StandardSchemaV1 | undefined;
 }
 
-export interface CallOptions {
-  readonly timeout_ms?: number;
-  /** Makes the call the same as an earlier one under this key, of another process perhaps. */
-  readonly idempotencyKey?: string;
-}
+export type Schemas = Readonly<Record<string, MessageSchemas>>;
 
 /** What a reference's method takes: arguments that may be void may be left out. */
 export type CallInputs<Args> = void extends Args
   ? [args?: Exclude<Args, void>, options?: CallOptions]
   : [args: Args, options?: CallOptions];
 
-/** The one call that a reference was used for. */
-interface Use {
-  readonly message: string;
-  /** The arguments as JSON: what makes a repeated call the same. */
-  readonly args: string;
-  readonly key: string;
-  readonly began_ms: number;
-  /** Where: its stack is read only when it must be told. */
-  readonly place: Error;
-  /** `unsent`: nothing that was sent can take effect any more. */
-  state: "unsent" | "unknown" | "answered";
-  busy: boolean;
-  attempts: number;
-}
-
 type Method = (args?: unknown, options?: CallOptions) => Promise<{ result: unknown; next: object }>;
 
-export function createReference(
-  link: Link,
-  messages: Readonly<Record<string, MessageSchemas>>,
-  automaton: Automaton,
-  state: number,
-): object {
-  const reference: Record<string, Method> = {};
-  let use: Use | undefined;
+/** Builds a batch from where a reference stands. */
+export type Planner = (start: object) => object;
 
+type BatchMethod = (
+  plan: Planner,
+  options: CallOptions,
+  place: Error,
+) => Promise<{ results: unknown[]; next: object }>;
+
+/** Where a reference keeps what sends batches: no message has this name. */
+const BATCH = Symbol("batch");
+
+export function createReference(link: Link, schemas: Schemas, automaton: Automaton, state: number): object {
+  const reference: Record<string, Method> = {};
+  const usage = new Usage(link);
   for (const message of automaton.alphabet) {
     const next = automaton.next(state, message);
     const call: Method = async (args = {}, options = {}) => {
       // What runs before the first `await` runs in the caller's own call, so its place is on the stack.
       const place = placeOf(call);
-      if (next === undefined)
-        throw new TypeError(
-          `${message} is not enabled here; enabled: ${automaton.enabled(state).join(", ") || "nothing"}`,
-        );
-      const mine = begin(use, message, JSON.stringify(args), options.idempotencyKey, link, place);
-      use = mine;
-      try {
-        const schemas = messages[message] ?? {};
-        const valid = await validate(schemas.args, args, `the arguments of ${message}`);
-        const outcome = await exchange(link, mine, valid as Json, options);
-        const result = settle(mine, outcome);
-        const after = createReference(link, messages, automaton, next);
-        return {
-          result: await validate(schemas.result, result, `the result of ${message}`, after),
-          next: after,
-        };
-      } finally {
-        mine.busy = false;
-        if (mine.state === "unsent") use = undefined;
-      }
+      if (next === undefined) throw notEnabled(automaton, state, message);
+      const after = () => createReference(link, schemas, automaton, next);
+      return usage.once(callJob(link, schemas, { message, args }, options, after), options, place);
     };
     Object.defineProperty(reference, message, { value: call, enumerable: next !== undefined });
   }
+  const batch: BatchMethod = async (plan, options, place) => {
+    const planned = plannedBy(plan(planFrom(automaton, state)));
+    const after = () => createReference(link, schemas, automaton, planned.state);
+    return usage.once(batchJob(link, schemas, planned.calls, options, after), options, place);
+  };
+  Object.defineProperty(reference, BATCH, { value: batch });
   return Object.freeze(reference);
 }
 
-/** A first use, or the repetition of one whose outcome is unknown. */
-function begin(
-  use: Use | undefined,
-  message: string,
-  args: string,
-  idempotencyKey: string | undefined,
-  { now_ms, random }: Link,
+/** Uses a reference for a batch. What the types say about it is what the automaton does. */
+export function sendBatch<Sent>(
+  reference: object,
+  plan: Planner,
+  options: CallOptions = {},
   place: Error,
-): Use {
-  if (use === undefined) {
-    const key = idempotencyKey ?? toBase64url(random(16));
-    return { message, args, key, began_ms: now_ms(), place, state: "unsent", busy: true, attempts: 0 };
-  }
-  const first = `${use.message} at ${lineOf(use.place)}`;
-  if (use.state === "answered")
-    throw used(`was used up by ${first}; go on with the \`next\` that it returned`, use);
-  if (use.busy) throw used(`is in use by ${first}, which is not answered yet`, use);
-  if (use.message !== message || use.args !== args)
-    throw used(`is bound to ${first}, whose outcome is not known: only the same call may be made again`, use);
-  if (now_ms() - use.began_ms > IDEMPOTENCY_RETENTION_MS)
-    throw used(
-      `is bound to ${first}, whose outcome is not known, and whose reply the gate keeps no longer`,
-      use,
-    );
-  return use;
+): Promise<Sent> {
+  return (reference as { readonly [BATCH]: BatchMethod })[BATCH](plan, options, place) as Promise<Sent>;
 }
 
-function used(what: string, { place }: Use): ReferenceUsedError {
-  return new ReferenceUsedError(`this reference ${what}`, { cause: place });
+function callJob(
+  link: Link,
+  schemas: Schemas,
+  { message, args }: PlannedCall,
+  options: CallOptions,
+  after: () => object,
+): Job<{ result: unknown; next: object }> {
+  return {
+    name: message,
+    written: JSON.stringify(args),
+    sign: async (idempotencyKey) => {
+      const valid = await validArguments(schemas, message, args);
+      return signCall(link, { ...addressOf(link, options), message, args: valid as Json, idempotencyKey });
+    },
+    read: async (result) => {
+      const next = after();
+      return { result: await validResult(schemas, message, result, next), next };
+    },
+  };
 }
 
-async function exchange(link: Link, use: Use, args: Json, options: CallOptions): Promise<CallOutcome> {
-  const { message, key: idempotencyKey } = use;
-  const { tenant, actor, fetch } = link;
-  const { timeout_ms } = options;
-  const request = signCall(link, {
-    tenant,
-    actor,
-    message,
-    args,
-    idempotencyKey,
-    ...(timeout_ms !== undefined && { timeout_ms }),
-  });
-  use.attempts++;
-  // From here on the gate may have it, whatever we hear.
-  use.state = "unknown";
-  try {
-    return await send(request, fetch);
-  } catch (cause) {
-    throw new OutcomeUnknownError(message, "the gate did not answer", undefined, cause);
-  }
+function batchJob(
+  link: Link,
+  schemas: Schemas,
+  calls: readonly PlannedCall[],
+  options: CallOptions,
+  after: () => object,
+): Job<{ results: unknown[]; next: object }> {
+  return {
+    name: `a batch of ${calls.map(({ message }) => message).join(", ")}`,
+    written: batchBody(withReferences(calls)),
+    sign: async (idempotencyKey) => {
+      const valid: PlannedCall[] = [];
+      for (const { message, args } of calls) {
+        // What holds references is checked where they are resolved: at the gate.
+        const own = holdsLater(args) ? args : await validArguments(schemas, message, args);
+        valid.push({ message, args: own });
+      }
+      const body = batchBody(withReferences(valid, calls));
+      return signBatch(link, { ...addressOf(link, options), calls: body, idempotencyKey });
+    },
+    read: async (answer) => {
+      const next = after();
+      const results: unknown[] = [];
+      for (const [index, { message }] of calls.entries()) {
+        const result = Array.isArray(answer) ? (answer[index] as unknown) : undefined;
+        results.push(await validResult(schemas, message, result, next));
+      }
+      return { results, next };
+    },
+  };
 }
 
-/** Codes after which the call may still take effect, or have taken it. */
-const UNSETTLED: ReadonlySet<string> = new Set(["outcome_unknown", "in_flight", "upstream_failed"]);
-
-function settle(use: Use, outcome: CallOutcome): Json {
-  if ("result" in outcome) {
-    use.state = "answered";
-    return outcome.result;
-  }
-  const { problem, status } = outcome;
-  if (!isProblem(problem))
-    throw new OutcomeUnknownError(
-      use.message,
-      `status ${status} with a body that is no problem of the gate's`,
-    );
-  // A node that is busy says nothing about an earlier attempt.
-  if (UNSETTLED.has(problem.code) || (use.attempts > 1 && CODES[problem.code].retry))
-    throw new OutcomeUnknownError(use.message, `${problem.code}: ${problem.detail}`, problem);
-  use.state = "unsent";
-  throw new CallRefusedError(use.message, problem);
+function addressOf({ tenant, actor }: Link, { timeout_ms }: CallOptions) {
+  return { tenant, actor, ...(timeout_ms !== undefined && { timeout_ms }) };
 }
 
-/** A proxy in between may answer too. */
-function isProblem(value: unknown): value is Problem {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "code" in value &&
-    typeof value.code === "string" &&
-    Object.hasOwn(CODES, value.code)
-  );
+function validArguments(schemas: Schemas, message: string, args: unknown): Promise<unknown> {
+  return validate(schemas[message]?.args, args, `the arguments of ${message}`);
+}
+
+function validResult(schemas: Schemas, message: string, result: unknown, next: object): Promise<unknown> {
+  return validate(schemas[message]?.result, result, `the result of ${message}`, next);
 }
 
 async function validate(
@@ -198,14 +150,8 @@ async function validate(
 }
 
 /** The stack at a call, without the method itself where the engine can leave it out. */
-function placeOf(method: Method): Error {
+export function placeOf(method: (...args: never) => unknown): Error {
   const place = new Error("first used here");
   if ("captureStackTrace" in Error) Error.captureStackTrace(place, method);
   return place;
-}
-
-/** `file:line:column` of the innermost frame. */
-function lineOf(place: Error): string {
-  const frame = /\n\s*(?:at )?(.+)/.exec(place.stack ?? "")?.[1] ?? "an unknown place";
-  return /\(([^()]+)\)$/.exec(frame)?.[1] ?? frame;
 }

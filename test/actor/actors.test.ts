@@ -23,15 +23,12 @@ function entryOf(given: Partial<Entry> = {}): Entry {
   return {
     v: 3,
     actor: "t/account/1",
-    message: "deposit",
-    args: {},
     at: NOW_MS,
-    seed: "00",
     signer: "ab",
     token: ["r", "t"],
+    turns: [["deposit", {}, "00", null]],
     behaviour: ["deposit*", 0],
     monitors: [],
-    reply: null,
     nonce: [`n${++nonces}`, NOW_MS / 1000 + 90],
     ...given,
   };
@@ -85,7 +82,7 @@ const anyTurns: fc.Arbitrary<readonly Turned[]> = fc
     return drafts.map(({ step_ms, actor, monitors, token, key, state, args, reply, behaviour }, i) => {
       at += step_ms;
       const entry: Entry = {
-        ...entryOf({ actor, at, args, token, reply, behaviour: ["a*", behaviour] }),
+        ...entryOf({ actor, at, token, turns: [["a", args, "00", reply]], behaviour: ["a*", behaviour] }),
         monitors: monitors.map(([id, to, until_ms]) => [id, to, until_ms && NOW_MS + until_ms]),
         nonce: [`n${i}`, at / 1000 + 90],
         ...(key !== null && { kept: [key, `digest of ${key}`, at + 10 * MINUTE_MS] }),
@@ -272,7 +269,11 @@ describe("a record", () => {
   test("stays within a part in each of its lines, however many replies and nonces there are", async () => {
     const reply = "r".repeat(CHECKPOINT_PART_BYTES / 8);
     const turns = Array.from({ length: 20 }, (_, i) => ({
-      entry: entryOf({ reply, kept: [`k${i}`, "d", NOW_MS], nonce: [`${i}${reply}`, NOW_MS / 1000] }),
+      entry: entryOf({
+        turns: [["deposit", {}, "00", reply]],
+        kept: [`k${i}`, "d", NOW_MS],
+        nonce: [`${i}${reply}`, NOW_MS / 1000],
+      }),
       state: '{"big":true}',
     }));
     const { actors } = await live(turns);

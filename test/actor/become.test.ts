@@ -1,9 +1,9 @@
 /** An actor becomes what its handler names, if it is narrower: the messages that it is prepared for follow its state. */
 import { describe, expect, test } from "vitest";
 import type { Actor } from "../../src/actor/actor.ts";
-import { type Answer, type Call, Shard } from "../../src/actor/shard.ts";
+import { type Answer, Shard } from "../../src/actor/shard.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
-import { BEHAVIOUR, callOf, caveat, protocols, run } from "./counter.ts";
+import { BEHAVIOUR, callOf, caveat, type Given, type PlainRun, protocols, run } from "./counter.ts";
 import { changesOf, loaded, Shelf, ShelfLog } from "./shelf.ts";
 
 const BECOME = new Map([
@@ -25,8 +25,8 @@ class Node {
   }
 
   /** @param become what the handler says beside its reply */
-  call(message: string, become?: string, given: Partial<Call> = {}): Promise<Answer | Refusal> {
-    const turn: Call["run"] = (input) => {
+  call(message: string, become?: string, given: Given = {}): Promise<Answer | Refusal> {
+    const turn: PlainRun = (input) => {
       const result = run(input);
       return isRefusal(result) || become === undefined ? result : { ...result, become };
     };

@@ -5,12 +5,12 @@
  * turn carries the seed of its call into the state, so a state tells which calls took effect, in which order.
  */
 
-import type { Actor } from "../../src/actor/actor.ts";
-import { isOver, type MonitorState } from "../../src/actor/monitors.ts";
+import type { Actor, MonitorState } from "../../src/actor/actor.ts";
+import { isOver } from "../../src/actor/per-root.ts";
 import type { Call, CaveatMonitor, Protocols } from "../../src/actor/shard.ts";
+import type { Message, TurnResult, Word } from "../../src/actor/word.ts";
 import type { Turn } from "../../src/dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
-import type { Json } from "../../src/json.ts";
 import { type Automaton, compileProtocol } from "../../src/protocol/automaton.ts";
 import { stepAll } from "../../src/protocol/monitor.ts";
 import { findWidening } from "../../src/protocol/narrower.ts";
@@ -30,40 +30,61 @@ export function account(state: string | undefined): Account {
   return state === undefined ? EMPTY : (JSON.parse(state) as Account);
 }
 
+/** A handler as tests write it: what its turns take of the bounds is the same for all. */
+export type PlainRun = (turn: Turn) => Pick<TurnResult, "reply" | "state" | "become"> | Refusal;
+
+export const TOOK = { fuel: 1, output_bytes: 100 };
+
+export function metered(run: PlainRun): Message["run"] {
+  return (turn) => {
+    const result = run(turn);
+    return isRefusal(result) ? result : { ...result, ...TOOK };
+  };
+}
+
 const CHANGE: Readonly<Record<string, number>> = { deposit: 1, withdraw: -1 };
 
 /** Refuses to go below zero; `balance` leaves the state alone. The reply says how many turns there were. */
-export function run({ state, message, seed }: Turn): { reply: Json; state: string | undefined } | Refusal {
+export const run: PlainRun = ({ state, message, seed }) => {
   const { balance, turns } = account(state);
   if (message === "balance") return { reply: { turns: turns.length, balance }, state: undefined };
   const next = balance + (CHANGE[message] ?? 0);
   if (next < 0) return refuse("handler_error", "the account is empty", { handler_code: "empty" });
   const after: Account = { balance: next, turns: [...turns, [seed, message]] };
   return { reply: { turns: after.turns.length, balance: next }, state: JSON.stringify(after) };
-}
+};
 
 let calls = 0;
 
+/** What a test may say about a call of one message. */
+export type Given = Partial<Omit<Call, "word"> & Omit<Message, "run"> & { readonly run: PlainRun }>;
+
 /** A call of `account/1` with everything that a test does not care about filled in. */
-export function callOf(message: string, given: Partial<Call> = {}): Call {
-  const unique = `c${++calls}`;
+export function callOf(name: string, given: Given = {}): Call {
+  const { args = {}, references = new Map(), seed = `c${++calls}`, ...rest } = given;
+  const { reads = name === "balance", run: plain = run, ...call } = rest;
+  const message = { name, args, references, seed, reads, run: metered(plain) };
+  return batchOf([message], { batch: false, ...call });
+}
+
+/** The same for a batch. */
+export function batchOf(word: Word<Message>, given: Partial<Call> = {}): Call {
+  const [{ seed }] = word;
   return {
     tenant: "t",
     actor: "account/1",
-    message,
-    args: {},
+    word,
+    batch: true,
     signer: "ab".repeat(32),
     token: { root: "r", digest: "t" },
     now_ms: NOW_MS,
-    seed: unique,
     behaviour: BEHAVIOUR,
     become: new Map(),
     monitors: [],
+    counts: [],
     messages: undefined,
-    reads: message === "balance",
     idempotency: undefined,
-    nonce: { key: `nonce-${unique}`, until_s: NOW_MS / 1000 + 90 },
-    run,
+    nonce: { key: `nonce-${seed}`, until_s: NOW_MS / 1000 + 90 },
     ...given,
   };
 }

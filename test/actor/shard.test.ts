@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Actor } from "../../src/actor/actor.ts";
 import type { Actors } from "../../src/actor/actors.ts";
-import { type Answer, type Call, Shard } from "../../src/actor/shard.ts";
+import { type Answer, Shard } from "../../src/actor/shard.ts";
 import type { ReadRecord } from "../../src/cluster/records.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
@@ -12,6 +12,7 @@ import {
   BEHAVIOUR,
   callOf,
   caveat,
+  type Given,
   monitorsOf,
   NOW_MS,
   protocols,
@@ -33,7 +34,7 @@ class Node {
     this.shard = new Shard(this.actors, this.log, protocols, read);
   }
 
-  call(message: string, given: Partial<Call> = {}): Promise<Answer | Refusal> {
+  call(message: string, given: Given = {}): Promise<Answer | Refusal> {
     return this.shard.call(callOf(message, given));
   }
 
@@ -139,7 +140,7 @@ describe("a call", () => {
 
 describe("a refusal changes nothing", () => {
   const monitors = [caveat("m", "(open | deposit | withdraw) ; deposit*")];
-  const refusals: Record<string, { given: Partial<Call> & { message: string }; code: string }> = {
+  const refusals: Record<string, { given: Given & { message: string }; code: string }> = {
     "of the handler": { given: { message: "withdraw" }, code: "handler_error" },
     "of the behaviour": { given: { message: "open" }, code: "out_of_order" },
     "of a caveat": {

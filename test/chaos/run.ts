@@ -207,7 +207,7 @@ class ChaosRun {
   #events(adversaries: readonly Adversary[], ended_at: number): Events {
     const silences = adversaries
       .flatMap((adversary) => adversary.silences)
-      .map((silence) => ({ ...silence, until: Math.min(silence.until, ended_at) }));
+      .map(({ until, ...silence }) => Object.assign(silence, { until: Math.min(until, ended_at) }));
     return {
       mischief: summed(adversaries.map(({ done }) => done)),
       faults: summed(this.#victims.map(({ gate }) => gate?.counts ?? new Map())),

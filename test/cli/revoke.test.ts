@@ -59,6 +59,7 @@ async function exitOf(command: Command, args: readonly string[]): Promise<number
     note: () => {},
     status: () => {},
     colour: false,
+    rows: undefined,
     columns: 80,
     pause: async () => false,
     now_ms: () => Date.now(),

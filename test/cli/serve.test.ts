@@ -38,20 +38,11 @@ async function openRequest(url: string, store: string): Promise<SignedRequest> {
   });
 }
 
-const call = (message: string, args: string, ...more: string[]) =>
-  postern([
-    "call",
-    "account/cli",
-    message,
-    args,
-    "--key",
-    file("key"),
-    "--token",
-    file("token"),
-    "--url",
-    node.url,
-    ...more,
-  ]);
+const called = (args: readonly string[], stdin = "") => {
+  const caller = ["--key", file("key"), "--token", file("token"), "--url", node.url];
+  return postern(["call", "account/cli", ...args, ...caller], { stdin });
+};
+const call = (message: string, args: string, ...more: string[]) => called([message, args, ...more]);
 
 beforeAll(async () => {
   node = await startNodeProcess(storeDirectory);
@@ -78,6 +69,61 @@ describe("call", () => {
       problem: { code: "out_of_order", enabled: ["balance", "close", "deposit", "withdraw"] },
     });
     expect((await call("deposit", '{"amount":"five"}')).stdout).toContain("422 schema_violation");
+  });
+
+  it("sends a batch, which is done whole or not at all", async () => {
+    writeFileSync(
+      file("batch.json"),
+      '[{"message":"deposit","args":{"amount":9}},{"message":"withdraw","args":{"amount":{"$ref":"$0.balance"}}}]',
+    );
+    const batch = (name: string, ...more: readonly string[]) => called(["--batch", file(name), ...more]);
+    expect(await batch("batch.json")).toMatchObject({ code: 0, stdout: '[{"balance":9},{"balance":0}]\n' });
+    writeFileSync(file("late.json"), '[{"message":"deposit","args":{"amount":9}},{"message":"open"}]');
+    const early = await batch("late.json");
+    expect(early).toMatchObject({ code: 1 });
+    expect(early.stdout).toContain("422 schema_violation: ");
+    writeFileSync(
+      file("poor.json"),
+      '[{"message":"deposit","args":{"amount":9}},{"message":"withdraw","args":{"amount":10}}]',
+    );
+    expect((await batch("poor.json")).stdout).toContain(
+      "handler_error: The handler refused the message, at call 1",
+    );
+    expect((await call("balance", "{}")).stdout).toBe('{"balance":0}\n');
+  });
+
+  it("reads a batch from standard input, and says before it is sent what is wrong with it", async () => {
+    const calls = '[{"message":"balance"}]';
+    expect(await called(["--batch", "-", "--json"], calls)).toMatchObject({
+      code: 0,
+      stdout: '{"status":200,"result":[{"balance":0}]}\n',
+    });
+    const wrong = await called(["--batch", "-"], '[{"message":"deposit","args":{"amount":{"$ref":"$0"}}}]');
+    expect(wrong).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("at call 0, /amount: $0 does not"),
+    });
+    expect(await called(["--batch", file("nowhere.json")])).toMatchObject({ code: 2 });
+    expect(await called(["balance", "--batch", "-"], calls)).toMatchObject({ code: 2 });
+    const both = ["call", "account/cli", "--batch", "-", "--key", file("key")];
+    expect(await postern(both, { stdin: calls })).toMatchObject({ code: 2 });
+  });
+
+  it("asks what may be sent", async () => {
+    const { code, stdout } = await called(["--describe"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^account\/cli has begun; the token expires \d{4}-/);
+    expect(stdout).toContain("now    deposit({ amount: number }): { balance: number }\n");
+    const told = JSON.parse((await called(["--describe", "--json"])).stdout) as { result: object };
+    expect(told.result).toMatchObject({ enabled: ["balance", "close", "deposit", "withdraw"] });
+    writeFileSync(
+      file("less"),
+      (await postern(["attenuate", "--token", file("token"), "--protocol", "deposit ; balance"])).stdout,
+    );
+    const caller = ["--key", file("key"), "--token", file("less"), "--url", node.url];
+    const less = await postern(["call", "account/cli", "--describe", ...caller]);
+    expect(less.stdout).toContain("later  balance(): { balance: number }\n       waits for caveat ");
+    expect(less.stdout).not.toContain("withdraw");
   });
 
   it("repeats nothing under one idempotency key", async () => {
@@ -253,6 +299,8 @@ describe("serve", () => {
     taken.close();
     expect(await postern(["serve", "--store", "s4://bucket"])).toMatchObject({ code: 2 });
     expect(await postern(["serve", "--store", store, "--port", "http"])).toMatchObject({ code: 2 });
+    for (const proxy of ["10.0.0.1", "10.0.0.1/8", "proxy.example"])
+      expect(await postern(["serve", "--store", store, "--trusted-proxy", proxy])).toMatchObject({ code: 2 });
     expect(await postern(["serve", "--store", store, "--policies", file("nowhere")])).toMatchObject({
       code: 2,
     });

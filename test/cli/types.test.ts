@@ -35,7 +35,21 @@ describe("postern types", () => {
         void resumed.deposit({ amount: "1" });
         // @ts-expect-error a closed account is no open one
         reference = next;
-        const balance: number = result.balance;
+        const batch = await accountProtocol.batch(resumed, (start) => {
+          const paid = start.deposit({ amount: 5 });
+          // @ts-expect-error an amount is a number
+          paid.next.withdraw({ amount: paid.result });
+          // @ts-expect-error it is open already
+          paid.next.open({ owner: "Ada" });
+          return paid.next.withdraw({ amount: paid.result.balance }).next.close();
+        });
+        const [first, , last] = batch.results;
+        reference = (await accountProtocol.batch(resumed, (start) => start.balance())).next;
+        // @ts-expect-error there are three results
+        void batch.results[3];
+        // @ts-expect-error it is closed
+        void batch.next.balance();
+        const balance: number = result.balance + first.balance + last.balance;
         return balance;
       }`;
     const { errors } = await typeCheck({ "demo.ts": readFileSync(out, "utf8"), "program.ts": program });

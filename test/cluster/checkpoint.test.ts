@@ -596,3 +596,50 @@ describe("a checkpoint that the store refuses", () => {
     expect(await recovered(store)).toEqual([...numbered("a", 15), ...numbered("b", 15)]);
   });
 });
+
+describe("a checkpoint of which the store does not say whether it counts, though it does,", () => {
+  /** A log whose last checkpoint is one; from then on the store answers again. */
+  async function inDoubt() {
+    const store = memoryStore();
+    let cut = false;
+    const cutting = intercept(store, {
+      get: async (key, next) => (cut && key.startsWith("own/") ? SILENT : next()),
+      put: async (key, next) => {
+        const put = await next();
+        return cut && key.startsWith("own/") ? unclear() : put;
+      },
+    });
+    const node = await opened(cutting, SMALL);
+    await node.appendQuietly(...numbered("a", 15));
+    const { checkpoint } = await ownership(store);
+    cut = true;
+    while ((await ownership(store)).checkpoint?.id === checkpoint?.id) await node.appendQuietly('"b"');
+    await node.log.idle();
+    cut = false;
+    return { store, node, checkpoint: (await ownership(store)).checkpoint };
+  }
+
+  test("deposes nobody: the next one goes on from it", async () => {
+    const { store, node, checkpoint } = await inDoubt();
+    await node.appendQuietly(...numbered("c", 15));
+    expect(node.stepDowns).toEqual([]);
+    expect((await ownership(store)).checkpoint?.seq).toBeGreaterThan(checkpoint?.seq ?? 0);
+    const entries = await node.entries();
+    expect(entries.slice(-15)).toEqual(numbered("c", 15));
+    expect(await recovered(store)).toEqual(entries);
+  });
+
+  test("does not keep the shard from being handed over", async () => {
+    const { store, node } = await inDoubt();
+    expect(await node.log.handOver()).toBeUndefined();
+    expect((await ownership(store)).session).toBeNull();
+  });
+
+  test("makes no owner of who is deposed meanwhile", async () => {
+    const { store, node } = await inDoubt();
+    const entries = await recovered(store);
+    expect(await node.log.handOver()).toMatchObject({ code: "not_leader" });
+    expect((await ownership(store)).session).not.toBeNull();
+    expect(await recovered(store)).toEqual(entries);
+  });
+});

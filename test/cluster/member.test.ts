@@ -1,7 +1,8 @@
 /** One node among others: who takes which shard and when, what a death and a drain cost, where calls belong. */
 import { describe, expect, test } from "vitest";
 import { utf8 } from "../../src/bytes.ts";
-import { nodeKey } from "../../src/cluster/format.ts";
+import { encodeDocument } from "../../src/checked.ts";
+import { nodeKey, ownKey } from "../../src/cluster/format.ts";
 import { isRefusal } from "../../src/errors.ts";
 import { LOOKS_AT_ONCE, PLACE_PATIENCE_MS, SHARD_RETRY_MS } from "../../src/limits.ts";
 import { SILENT, unclear } from "../store/intercept.ts";
@@ -335,6 +336,16 @@ describe("a call belongs", () => {
     expect(placed(await last)).toBe("here");
   });
 
+  test("at the node that is known to lead, also while an attempt to take the shard gets no answer", async () => {
+    const cluster = await shared(2);
+    const [first, second] = cluster.members;
+    const shard = first?.shards[0] ?? 0;
+    if (second === undefined) throw new Error("no second node");
+    second.hooks = { get: (key, next) => (key === ownKey(shard) ? new Promise(() => {}) : next()) };
+    void second.member.placeAsked(shard);
+    expect(placed(await second.member.place(shard))).toBe("n1");
+  });
+
   test("where another node says, as far as that lives", async () => {
     const cluster = await shared(2);
     const [first, second] = cluster.members;
@@ -345,6 +356,29 @@ describe("a call belongs", () => {
     second?.member.told(shard, "n1", epoch);
     expect(placed((await second?.member.place(shard)) ?? "here")).toBe("n1");
   });
+});
+
+test("a store that was set back to an older state is not asked without end who owns a shard", async () => {
+  const cluster = new Cluster();
+  await cluster.join("n1");
+  const node = await cluster.join("n2");
+  await cluster.pass(TTL_MS);
+  const [shard = 0] = node.shards;
+  const key = ownKey(shard);
+  let reads = 0;
+  const older = { epoch: 1, session: "n1", nonce: "n", checkpoint: null, collected: 0 };
+  node.hooks = {
+    get: async (name, next) => {
+      if (name !== key) return next();
+      if (++reads > 1000) throw new Error("asked without end");
+      return { body: encodeDocument("postern-own/1", older), etag: "old" };
+    },
+    put: (name, next) => (name.startsWith("log/") ? unclear() : next()),
+  };
+  await node.append(shard, '"a"');
+  await cluster.pass(TTL_MS / 2);
+  expect(node.open.has(shard)).toBe(false);
+  expect(reads).toBeLessThan(100);
 });
 
 test("a lease whose renewals stay unclear makes its holder ask the store, and it serves on", async () => {

@@ -15,11 +15,19 @@ import { HOPS_HEADER, REMAINING_HEADER } from "../../src/cluster/forward.ts";
 import { type Survey, survey } from "../../src/cluster/survey.ts";
 import { CODES, type Problem } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
-import { type Caller, type CallOutcome, send, signCall } from "../../src/sdk/client.ts";
+import {
+  type Caller,
+  type CallOutcome,
+  send,
+  signBatch,
+  signCall,
+  signDescribe,
+} from "../../src/sdk/client.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import { readKeyring } from "../../src/tenants.ts";
 import { activeKey } from "../../src/token/keyring.ts";
 import { codeOf, inOneHour, MASTER, mintToken, must, newSigner, random } from "../support/gate.ts";
+import { headHeaders } from "../support/head.ts";
 import { type NodeProcess, startNodeProcess } from "../support/node-process.ts";
 import { exchange, wire } from "../support/raw.ts";
 
@@ -174,6 +182,37 @@ describe("nodes on one store", () => {
           handler_code: "insufficient_funds",
         });
         expect(request_id).toMatch(/^[0-9a-f]{16}$/);
+      }
+    }
+  });
+
+  it("take batches for one another, and say for one another what may be sent", async () => {
+    for (const [index, node] of [...nodes].entries()) {
+      const at = { ...caller, url: node.url };
+      for (const actor of ACCOUNTS.slice(0, 8)) {
+        const where = { tenant: "demo", actor };
+        const before = await call(node, actor, "balance");
+        const balance = "result" in before ? (before.result as { balance: number }).balance : Number.NaN;
+        const calls = [
+          { message: "deposit", args: { amount: index + 1 } },
+          { message: "withdraw", args: { amount: index + 1 } },
+        ];
+        expect(await send(signBatch(at, { ...where, calls }), fetch)).toEqual({
+          status: 200,
+          result: [{ balance: balance + index + 1 }, { balance }],
+        });
+        const open = { message: "open", args: { owner: "Ada" } };
+        expect(await send(signBatch(at, { ...where, calls: [...calls, open] }), fetch)).toMatchObject({
+          status: 409,
+          problem: { code: "out_of_order", call: 2 },
+        });
+        expect(await send(signDescribe(at, where), fetch)).toMatchObject({
+          status: 200,
+          result: { actor, exists: true, enabled: ["balance", "close", "deposit", "withdraw"] },
+        });
+        const head = { method: "HEAD", headers: headHeaders(at, actor) };
+        const response = await fetch(`${node.url}/v1/demo/${actor}`, head);
+        expect([response.status, await response.text()]).toEqual([200, ""]);
       }
     }
   });

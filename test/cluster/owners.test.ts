@@ -103,6 +103,21 @@ describe("the owner of a shard", () => {
     expect(world.owner).toEqual(["b", 5]);
   });
 
+  test("that another node has told is believed where it is newer, until the store says otherwise", () => {
+    const world = new World();
+    for (const session of ["a", "b", "c"]) world.renews(session);
+    world.tell("a", 5);
+    world.owners.hint(SHARD, { session: "b", epoch: 5 });
+    expect(world.owner).toEqual(["a", 5]);
+    world.owners.hint(SHARD, { session: "b", epoch: 9 });
+    expect(world.owner).toEqual(["b", 9]);
+    // It was wrong, and so may be the next one.
+    world.owners.hint(SHARD, { session: "c", epoch: 6 });
+    expect(world.owner).toEqual(["c", 6]);
+    world.tell("a", 5);
+    expect(world.owner).toEqual(["a", 5]);
+  });
+
   test("is nobody where it was handed over, though the old owner's lease still lists it", () => {
     const world = new World();
     world.renews("a", 4);

@@ -83,8 +83,14 @@ const OWNERSHIP: readonly Bug[] = [
   bug(
     "the ownership is deleted at hand-over",
     "cluster/log.ts",
-    "const released = await update(store, shard, this.#retention.owned, { session: null, nonce: nonce() });",
-    'await store.delete(`own/${String(shard).padStart(3, "0")}`); const released = undefined as Refusal | undefined;',
+    "return this.#retention.own({ session: null });",
+    'await this.#options.store.delete(`own/${String(this.#options.shard).padStart(3, "0")}`); return undefined;',
+  ),
+  bug(
+    "an owner takes an unclear change of its own for a deposition",
+    "cluster/retention.ts",
+    "if (now === undefined || !isSameReign(now, this.#owned)) return owned;",
+    "return owned;",
   ),
   bug(
     "a shard is taken from an owner who lives",

@@ -194,6 +194,7 @@ describe("an answer", () => {
       reply: { a: [1, "ü"] },
       state: '{"n":1.5}',
       fuel: expect.any(Number),
+      output_bytes: 64,
       memory_bytes: 65_536,
     });
   });

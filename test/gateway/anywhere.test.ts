@@ -10,7 +10,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { logPrefix } from "../../src/cluster/format.ts";
 import { assign } from "../../src/cluster/placement.ts";
 import { survey } from "../../src/cluster/survey.ts";
-import { type Caller, type CallInput, type SignedRequest, send, signCall } from "../../src/sdk/client.ts";
+import {
+  type Caller,
+  type CallInput,
+  type SignedRequest,
+  send,
+  signBatch,
+  signCall,
+} from "../../src/sdk/client.ts";
 import { type Server, startServer } from "../../src/server.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
@@ -59,6 +66,15 @@ const STATEFUL: Shape = {
     behaviour: policy.behaviour,
   },
 };
+
+const batchAt = (caller: Caller, node: Node, tenant: string, names: readonly string[]) =>
+  send(
+    signBatch(
+      { ...caller, url: node.server.url },
+      { tenant, actor: "thing/1", calls: names.map((name) => ({ message: name })) },
+    ),
+    fetch,
+  );
 
 /** Handlers that do more than their policy says. */
 const LIARS = { keeper: '{"reply":1,"state":null}', changeling: '{"reply":1,"become":"quiet"}' };
@@ -125,6 +141,30 @@ describe("a message that is always admitted and moves nothing, of an actor witho
     expect([await slots(), hops(owner), hops(other)]).toEqual([before, ...hopsBefore]);
   });
 
+  it("goes to the owner where its calls are counted: two nodes together give out what the caveat says", async () => {
+    const caller = await callerOf("stateless", "uses <= 3");
+    const before = await slots();
+    const codes: string[] = [];
+    for (const node of [owner, other, owner, other, owner])
+      codes.push(await post(sign(caller, node, "stateless", "ping")));
+    expect(codes).toEqual(["200", "200", "200", "caveat_denied", "caveat_denied"]);
+    expect(await slots()).toBe(before + 3);
+  });
+
+  it("is also answered where it comes in a batch of such messages", async () => {
+    const caller = await callerOf("stateless");
+    const [before, passed] = [await slots(), hops(other)];
+    expect(await batchAt(caller, other, "stateless", ["ping", "ping"])).toEqual({
+      status: 200,
+      result: [1, 1],
+    });
+    expect([await slots(), hops(other)]).toEqual([before, passed]);
+    for (const tenant of Object.keys(LIARS))
+      expect(await batchAt(await callerOf(tenant), other, tenant, ["ping"])).toMatchObject({
+        problem: { code: "handler_invalid", call: 0 },
+      });
+  });
+
   it("is taken once by each node, and that is no harm", async () => {
     const caller = await callerOf("stateless");
     const request = sign(caller, other, "stateless", "ping");
@@ -151,6 +191,15 @@ describe("what is not so goes to the owner", () => {
     expect(await post(sign(caller, other, "stateless", "begin"))).toBe("out_of_order");
     expect(await post(sign(caller, other, "stateless", "finish"))).toBe("200");
     expect([await slots(), hops(other)]).toEqual([before + 2, passed + 3]);
+  });
+
+  it("a batch of which one message does", async () => {
+    const caller = await callerOf("stateless");
+    const [before, passed] = [await slots(), hops(other)];
+    const answer = await batchAt(caller, other, "stateless", ["ping", "begin", "ping"]);
+    expect(answer).toEqual({ status: 200, result: [1, 1, 1] });
+    expect(await batchAt(caller, other, "stateless", ["finish"])).toMatchObject({ status: 200 });
+    expect([await slots(), hops(other)]).toEqual([before + 2, passed + 2]);
   });
 
   it("a message that moves a caveat of its token", async () => {

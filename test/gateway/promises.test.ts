@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";
+import { HOPS_HEADER, REMAINING_HEADER } from "../../src/cluster/forward.ts";
 import { call, codeOf, freshAccount, party, signed, startGate } from "../support/gate.ts";
 import { wire } from "../support/raw.ts";
 
@@ -29,12 +30,15 @@ it("a reply that is not of the message's result type is the handler's fault, and
   expect(await call(ada, actor, "balance")).toMatchObject({ result: { balance: 5 } });
 });
 
-it("a call whose caller has given up before it could run does not run", async () => {
+it.each([
+  ["its caller has given up", { timeout_ms: 50 }, []],
+  ["the node that passed it on says so", {}, [`${HOPS_HEADER}: 1`, `${REMAINING_HEADER}: 50`]],
+] as const)("a call does not run after its time: %s", async (_, more, extra) => {
   const gate = await startGate();
   onTestFinished(() => gate.end());
   const actor = freshAccount();
   const ada = party(gate, actor);
-  const request = wire(signed(ada, actor, "open", { owner: "Ada" }, { timeout_ms: 50 }));
+  const request = wire(signed(ada, actor, "open", { owner: "Ada" }, more), extra);
   const socket = connect(Number(new URL(gate.server.url).port), "127.0.0.1");
   socket.write(request.subarray(0, -1));
   await setTimeout(200);

@@ -70,7 +70,7 @@ describe("a body", () => {
   test("of a declared length past the bound, is not read at all", async () => {
     const { stream, seen } = sender([KIB]);
     const declared = request(stream, { "content-length": String(BODY_BYTES_MAX + 1) });
-    expect(refuseAnnounced(declared.headers)).toMatchObject({ code: "too_large" });
+    expect(refuseAnnounced(declared)).toMatchObject({ code: "too_large" });
     expect(seen.sent).toBe(0);
   });
 

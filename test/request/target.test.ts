@@ -7,9 +7,10 @@ import { outcome } from "../token/outcome.ts";
 const read = (path: string) => readTarget(new URL(path, "http://gate.example"));
 const ALICE = { tenant: "demo", type: "account", id: "alice", message: "open" };
 
-describe("a path names an actor's message", () => {
+describe("a path names an actor's message, or the actor", () => {
   test.each([
     ["/v1/demo/account/alice/open", ALICE],
+    ["/v1/demo/account/alice", { ...ALICE, message: undefined }],
     ["/v1/demo/account/alice/open?", ALICE],
     ["/v1/demo/account/alice/open#fragment", ALICE],
     ["/v1/demo/account/A.l_i~c:e@x-1/open", { ...ALICE, id: "A.l_i~c:e@x-1" }],
@@ -49,7 +50,8 @@ describe("in one spelling only", () => {
     ["an id that is too long", `/v1/demo/account/${"a".repeat(129)}/open`, "malformed_request"],
     ["letters beyond ASCII", "/v1/demo/account/alicé/open", "malformed_request"],
     ["an empty message", "/v1/demo/account/alice/", "no_such_message"],
-    ["no message", "/v1/demo/account/alice", "no_such_message"],
+    ["a slash behind an actor", "/v1/demo/account/alice//", "malformed_request"],
+    ["no actor", "/v1/demo/account", "malformed_request"],
     ["a message in capitals", "/v1/demo/account/alice/Open", "no_such_message"],
     ["the message __proto__", "/v1/demo/account/alice/__proto__", "no_such_message"],
     ["an encoded message", "/v1/demo/account/alice/op%65n", "no_such_message"],
@@ -73,7 +75,7 @@ describe("in one spelling only", () => {
         const target = readTarget(url);
         if (isRefusal(target)) return;
         const { tenant, type, id, message } = target;
-        expect(url.pathname).toBe(`/v1/${tenant}/${type}/${id}/${message}`);
+        expect(url.pathname).toBe(`/v1/${tenant}/${type}/${id}${message === undefined ? "" : `/${message}`}`);
       }),
       { numRuns: 3000 },
     );

@@ -318,3 +318,105 @@ describe("values with a Standard Schema", () => {
     await expect(reference.say({ text: "a" })).rejects.toThrow(/used up/);
   });
 });
+
+describe("a batch", () => {
+  it("has at each step the messages that are enabled there, and the results that will be", () => {
+    const check = async (opened: Opened) => {
+      const { results, next } = await account.batch(opened, (start) => {
+        expectTypeOf<keyof typeof start>().toEqualTypeOf<"deposit" | "withdraw" | "balance" | "close">();
+        const paid = start.deposit({ amount: 5 });
+        // @ts-expect-error an amount is a number, and no whole result
+        paid.next.withdraw({ amount: paid.result });
+        // @ts-expect-error no such member
+        paid.next.withdraw({ amount: paid.result.cents });
+        // @ts-expect-error it is not there yet
+        expectTypeOf(paid.result.balance).toEqualTypeOf<number>();
+        const closed = paid.next.withdraw({ amount: paid.result.balance }).next.close();
+        // @ts-expect-error nothing follows
+        closed.next.balance();
+        return closed;
+      });
+      expectTypeOf(results).toEqualTypeOf<readonly [Balance, Balance, Balance]>();
+      expectTypeOf<keyof typeof next & string>().toEqualTypeOf<never>();
+      const again = await account.batch(opened, (start) => start.balance());
+      const takes = (given: Opened) => given;
+      takes(again.next);
+    };
+    expect(check).toBeTypeOf("function");
+  });
+
+  it("runs whole on a gate, and the next reference goes on behind it", async () => {
+    const actor = freshAccount();
+    const start = account.connect({ ...party(gate, actor), tenant: "demo", actor, fetch });
+    const { results, next } = await account.batch(start, (begin) => {
+      const paid = begin.open({ owner: "Ada" }).next.deposit({ amount: 7 });
+      return paid.next.withdraw({ amount: paid.result.balance });
+    });
+    expect(results).toEqual([{ balance: 0 }, { balance: 7 }, { balance: 0 }]);
+    const poor = account.batch(next, (begin) => begin.deposit({ amount: 1 }).next.withdraw({ amount: 2 }));
+    await expect(poor).rejects.toMatchObject({ problem: { code: "handler_error", call: 1 } });
+    await expect(poor).rejects.toThrow("a batch of deposit, withdraw was refused");
+    expect((await next.balance()).result).toEqual({ balance: 0 });
+    await expect(account.batch(start, (begin) => begin.open({ owner: "Eve" }))).rejects.toThrow(/used up by/);
+  });
+
+  it("whose outcome is unknown binds the reference to it, under one key", async () => {
+    const { link, keys, bodies } = scripted(new Error("cut"), [200, [{ balance: 1 }]]);
+    const opened = account.connect(link, "open");
+    const pay = (amount: number) => account.batch(opened, (start) => start.deposit({ amount }));
+    await expect(pay(1)).rejects.toThrow(OutcomeUnknownError);
+    await expect(pay(2)).rejects.toThrow(/bound to a batch of deposit at .*protocol\.test\.ts/);
+    await expect(opened.deposit({ amount: 1 })).rejects.toThrow(ReferenceUsedError);
+    expect((await pay(1)).results).toEqual([{ balance: 1 }]);
+    expect(new Set(keys).size).toBe(1);
+    expect(bodies).toEqual(Array(2).fill('[{"message":"deposit","args":{"amount":1}}]'));
+  });
+
+  it("writes what is passed on as references to its own calls, whatever way it was planned", async () => {
+    const { link, bodies } = scripted([200, [{}, {}]]);
+    const opened = account.connect(link, "open");
+    await account.batch(opened, (start) => {
+      start.balance();
+      const paid = start.deposit({ amount: 1 });
+      paid.next.close();
+      return paid.next.withdraw({ amount: paid.result.balance });
+    });
+    expect(bodies).toEqual([
+      '[{"message":"deposit","args":{"amount":1}},{"message":"withdraw","args":{"amount":{"$ref":"$0.balance"}}}]',
+    ]);
+    const stranger = account.batch(account.connect(link, "open"), (start) => {
+      const looked = start.balance();
+      return start.deposit({ amount: looked.result.balance });
+    });
+    await expect(stranger).rejects.toThrow("refers to a result of balance that is not in it");
+  });
+
+  it("of a message that is not enabled, or of no plan, is not sent", async () => {
+    const { link, keys } = scripted();
+    const opened = account.connect(link, "open");
+    const evaded = (start: object) => (start as { open(args: object): never }).open({ owner: "Ada" });
+    await expect(account.batch(opened, evaded)).rejects.toThrow("open is not enabled here; enabled: balance");
+    await expect(account.batch(opened, () => ({}) as never)).rejects.toThrow("returns the last of its steps");
+    expect(keys).toEqual([]);
+  });
+
+  it("checks values with their Standard Schemas, but for those that are not there yet", async () => {
+    const number = z.strictObject({ n: z.number().default(3) });
+    const typed = protocol(
+      { ask: msg({ args: number, result: z.object({ n: z.string().transform(Number) }) }) },
+      many("ask"),
+    );
+    const { link, bodies } = scripted([200, [{ n: "1" }, { n: "2" }]]);
+    const reference = typed.connect(link);
+    const wrong = typed.batch(reference, (start) => start.ask({ n: "1" as unknown as number }));
+    await expect(wrong).rejects.toThrow(/^the arguments of ask: at n: /);
+    const { results } = await typed.batch(reference, (start) => {
+      const asked = start.ask({});
+      return asked.next.ask({ n: asked.result.n });
+    });
+    expect(results).toEqual([{ n: 1 }, { n: 2 }]);
+    expect(bodies).toEqual([
+      '[{"message":"ask","args":{"n":3}},{"message":"ask","args":{"n":{"$ref":"$0.n"}}}]',
+    ]);
+  });
+});

@@ -15,8 +15,11 @@ const SILENCE_MS = 150;
 export function exchange(url: string, bytes: Uint8Array): Promise<RawResponse> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: hostname, port: Number(port) }, () => socket.write(bytes));
-    socket.setTimeout(SILENCE_MS, () => socket.end());
+    const socket = connect({ host: hostname, port: Number(port) }, () => {
+      socket.write(bytes);
+      // Not before: on a busy machine connecting takes long, too.
+      socket.setTimeout(SILENCE_MS, () => socket.end());
+    });
     let received = "";
     socket.setEncoding("utf8");
     socket.on("data", (chunk: string) => {

@@ -1,12 +1,11 @@
 /** A node's shards without its gate: real actors, log and checkpoints, on a store and a clock of the test's. */
-import type { Call } from "../../src/actor/shard.ts";
 import type { Incoming } from "../../src/cluster/forward.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import { createProtocolCache } from "../../src/protocol/cache.ts";
 import { Shards, type ShardsOptions } from "../../src/shards.ts";
 import { ReplayWindow } from "../../src/signature/replay.ts";
 import type { Store } from "../../src/store/contract.ts";
-import { callOf } from "../actor/counter.ts";
+import { callOf, type Given } from "../actor/counter.ts";
 import { TestClock } from "../cluster/clock.ts";
 
 const FOREVER_MS = 1e12;
@@ -63,17 +62,17 @@ export class ShardsNode {
   /** The refusal; another node's answer; or the reply. */
   async ask(
     message: string,
-    given: Partial<Call> = {},
+    given: Given = {},
     incoming: Partial<Incoming> = {},
     deadline_ms = FOREVER_MS,
   ): Promise<Refusal | Response | { readonly reply: unknown }> {
     const request = new Request(`http://here/v1/t/account/1/${message}`, { method: "POST" });
-    const whole = { request, body: new Uint8Array(), hops: 0, admit: () => undefined, ...incoming };
+    const whole = { request, body: new Uint8Array(), hops: 0, more: {}, admit: () => undefined, ...incoming };
     return this.shards.call(callOf(message, given), whole, deadline_ms);
   }
 
   /** The code of a refusal, or `done`. */
-  async call(message: string, given: Partial<Call> = {}, deadline_ms = FOREVER_MS): Promise<string> {
+  async call(message: string, given: Given = {}, deadline_ms = FOREVER_MS): Promise<string> {
     const outcome = await this.ask(message, given, {}, deadline_ms);
     return isRefusal(outcome) ? outcome.code : "done";
   }

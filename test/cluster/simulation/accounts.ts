@@ -7,9 +7,9 @@
  */
 import { decodeEntry } from "../../../src/actor/entry.ts";
 import type { Answer, Call, CaveatMonitor, Protocols } from "../../../src/actor/shard.ts";
+import type { TurnResult } from "../../../src/actor/word.ts";
 import type { Turn } from "../../../src/dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
-import type { Json } from "../../../src/json.ts";
 import { type Automaton, compileProtocol } from "../../../src/protocol/automaton.ts";
 import { stepAll } from "../../../src/protocol/monitor.ts";
 import { findWidening } from "../../../src/protocol/narrower.ts";
@@ -71,28 +71,27 @@ export function versionOf(state: string | undefined): Version {
 /** @param padding makes the states larger, so that they fill pages */
 export function callOf(operation: Operation, attempt: string, now_ms: number, padding: string): Call {
   const { id, actor, message, keyed, declined } = operation;
-  const run = ({ state, seed }: Turn): { reply: Json; state: string | undefined } | Refusal => {
+  const run = ({ state, seed }: Turn): TurnResult | Refusal => {
     const { n, last } = versionOf(state);
     if (declined) return refuse("handler_error", JSON.stringify({ n, last }));
-    return { reply: { n: n + 1 }, state: JSON.stringify({ n: n + 1, last: seed, padding }) };
+    const after = JSON.stringify({ n: n + 1, last: seed, padding });
+    return { reply: { n: n + 1 }, state: after, fuel: 1, output_bytes: after.length };
   };
   return {
     tenant: TENANT,
     actor,
-    message,
-    args: {},
+    word: [{ name: message, args: {}, references: new Map(), seed: attempt, reads: false, run }],
+    batch: false,
     signer: "somebody",
     token: { root: "root", digest: "token" },
     now_ms,
-    seed: attempt,
     behaviour: BEHAVIOUR,
     become: new Map(),
     monitors: operation.ordered ? [ordered] : [],
+    counts: [],
     messages: undefined,
-    reads: false,
     idempotency: keyed ? { key: id, digest: message } : undefined,
     nonce: { key: attempt, until_s: Math.floor(now_ms / 1000) + NONCE_LIFE_S },
-    run,
   };
 }
 
@@ -139,7 +138,8 @@ export class Accounts {
 
   /** An entry has become durable. @returns its attempt. */
   counted(text: string): string {
-    const { actor, seed, message, reply } = decodeEntry(text);
+    const { actor, turns } = decodeEntry(text);
+    const [[message, , seed, reply]] = turns;
     const account = this.of(actor);
     if (this.#counted.has(seed)) this.#fail(`${seed} took effect twice`);
     if (this.#refused.has(seed)) this.#fail(`${seed} was refused and took effect`);

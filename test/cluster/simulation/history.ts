@@ -21,7 +21,7 @@ import type { Manifest } from "../../../src/cluster/pages.ts";
 import type { StoredObject } from "../../../src/store/contract.ts";
 import type { Accounts } from "./accounts.ts";
 import { Bucket, type Observer } from "./bucket.ts";
-import { isOccasion, type Occasion } from "./profile.ts";
+import type { Occasion } from "./profile.ts";
 import type { Counted } from "./tally.ts";
 
 interface HistoryEntry {
@@ -77,7 +77,8 @@ export class History implements Observer {
   put(key: string, body: Uint8Array, before: StoredObject | undefined, by: string): void {
     const [kind, name = ""] = key.split("/");
     const etag = this.bucket.get(key)?.etag ?? "";
-    if (isOccasion(kind)) this.#options.occasion(kind, by);
+    if (kind === "node") this.#options.occasion(name === by ? "renewal" : "burial", by);
+    else if (kind === "log" || kind === "ckpt" || kind === "own") this.#options.occasion(kind, by);
     if (kind === "log") this.#slotWritten(Number(name), slotOf(key), body, etag, before);
     else if (kind === "own") this.#ownershipWritten(Number(name), body, before, by);
     else if (kind === "node") this.#options.leaseWritten(name, body, by);
@@ -87,8 +88,10 @@ export class History implements Observer {
   listed(prefix: string, by: string): void {
     const [kind, name = ""] = prefix.split("/");
     const { reign, ownership } = this.#of(Number(name));
-    const recovers = kind === "log" && ownership?.session === by && ownership.epoch > reign;
-    if (recovers) this.#options.occasion("recovery", by);
+    const isMine = kind === "log" && ownership?.session === by;
+    // Not of a new shard: there is nothing to lose.
+    if (isMine && ownership.epoch > reign && ownership.checkpoint !== null)
+      this.#options.occasion("recovery", by);
   }
 
   deleted(key: string, by: string): void {

@@ -34,7 +34,7 @@ export interface NetworkOptions {
   readonly scheduler: Scheduler;
   readonly bucket: Bucket;
   readonly count: (what: Counted) => void;
-  /** The process was told less than the truth about this key. */
+  /** The process was told that something stands in the way where nothing does. */
   readonly misled: (process: Process, key: string) => void;
 }
 
@@ -196,7 +196,6 @@ export class Network {
     const { key, apply, unclear, conflict, writes } = request;
     count(writes ? fault : "read failed");
     const later_ms = profile.ttl_ms * random.exponential(1.5);
-    if (writes) misled(process, key);
     if (fault === "slow") {
       // Whoever asks gives up at last.
       scheduler.after(Math.min(later_ms, SLOWEST_TTL * profile.ttl_ms), () =>
@@ -207,6 +206,7 @@ export class Network {
     } else if (fault === "failed") {
       hear(2 * this.#latency_ms(), unclear);
     } else if (fault === "conflict") {
+      misled(process, key);
       hear(2 * this.#latency_ms(), conflict ?? unclear);
     } else if (fault === "late") {
       scheduler.after(later_ms, apply);
@@ -227,8 +227,8 @@ export class Network {
 
   #fault(key: string): RequestFault | undefined {
     const { random, profile } = this.#options;
-    const isSpared = this.isCalm || !key.startsWith(profile.faultyPrefix);
-    if (isSpared || !random.chance(profile.requestFaultRate)) return undefined;
+    const isFaulty = !this.isCalm && profile.faultyFolders.some((folder) => key.startsWith(folder));
+    if (!isFaulty || !random.chance(profile.requestFaultRate)) return undefined;
     return random.pick(profile.requestFaults);
   }
 

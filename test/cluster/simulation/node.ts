@@ -59,7 +59,7 @@ export class Node {
   readonly #options: NodeOptions;
   readonly #member: Member;
   readonly #runtimes = new Map<number, Runtime>();
-  /** Keys of which the store has told this process less than the truth. */
+  /** Folders in which the store has told this process of a conflict that was none. */
   readonly #misled = new Set<string>();
   #spying = false;
   #asked = false;

@@ -35,19 +35,19 @@ export const EVENTS = [
 ] as const;
 export type ClusterEvent = (typeof EVENTS)[number];
 
-/** When a process is struck: when it has written such an object, or when it begins to recover a shard. */
+/** What a process has just done when it is struck. */
 const OCCASIONS = [
-  { when: "recovery", chance: 0.3 },
-  { when: "node", chance: 0.02 },
-  { when: "own", chance: 0.05 },
+  /** It has begun to read the log of a shard that it has taken. */
+  { when: "recovery", chance: 0.5 },
+  /** It has declared another one dead. */
+  { when: "burial", chance: 0.5 },
+  { when: "renewal", chance: 0.02 },
+  /** It has written a slot, or a part of a checkpoint, or its record of the ownership. */
   { when: "log", chance: 0.02 },
   { when: "ckpt", chance: 0.05 },
+  { when: "own", chance: 0.05 },
 ] as const;
 export type Occasion = (typeof OCCASIONS)[number]["when"];
-
-export function isOccasion(what: string | undefined): what is Occasion {
-  return OCCASIONS.some(({ when }) => when === what);
-}
 
 export interface Profile {
   readonly nodes: number;
@@ -67,8 +67,8 @@ export interface Profile {
   readonly chaos_ms: number;
   readonly requestFaultRate: number;
   readonly requestFaults: readonly RequestFault[];
-  /** Only requests whose key begins so are at fault. */
-  readonly faultyPrefix: string;
+  /** Only requests for these kinds of objects fail. */
+  readonly faultyFolders: readonly string[];
   /** In mean between two events. */
   readonly event_ms: number;
   readonly events: readonly ClusterEvent[];
@@ -85,7 +85,6 @@ export function drawProfile(random: Random): Profile {
   const isLarge = size > 0.95;
   const nodes = random.pick([2, 2, 2, 3, 3, 3, 4, 5, ...(size < 0.1 ? [6, 7] : [])]);
   const shards = random.pick([1, 1, 2, 3, ...(size < 0.2 ? [8, 16] : []), ...(size < 0.05 ? [32, 64] : [])]);
-  const faultyPrefix = random.pick(["", "", "log/", "own/", "ckpt/", "node/"]);
   return {
     nodes,
     machines: random.pick([1, nodes, nodes, nodes]),
@@ -99,9 +98,9 @@ export function drawProfile(random: Random): Profile {
     clients: isLarge ? 3 : random.pick([1, 3, 5, 8]),
     operationsPerClient: isLarge ? 20 : random.pick([20, 40, 80]),
     chaos_ms: ttl_ms * random.pick([5, 8, 12]),
-    requestFaultRate: random.pick(faultyPrefix === "" ? [0, 0.005, 0.02, 0.1] : [0.05, 0.3]),
-    faultyPrefix,
-    requestFaults: random.some(REQUEST_FAULTS),
+    requestFaultRate: random.pick([0, 0.01, 0.05, 0.15, 0.4]),
+    faultyFolders: random.some(["node/", "own/", "log/", "ckpt/"]),
+    requestFaults: random.chance(0.5) ? random.some(REQUEST_FAULTS) : [random.pick(REQUEST_FAULTS)],
     event_ms: ttl_ms * random.pick([0.3, 0.7, 1.5, 4]),
     events: random.some(EVENTS),
     strikes: random.pick([undefined, ...OCCASIONS]),

@@ -187,8 +187,7 @@ export class Simulation {
 
   #befall(event: ClusterEvent, node: Node): void {
     const { ttl_ms, nodes } = this.profile;
-    // What lasts about as long as a lease is the most dangerous.
-    const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1, 1.2, 2, 3]) * this.#random.between(0.8, 1.2);
+    const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1.3, 2, 3]) * this.#random.between(0.8, 1.2);
     const { process } = node;
     if (!process.isAlive) return;
     this.#tally.count(event);
