@@ -19,7 +19,9 @@ import { checkContentDigest } from "../src/request/digest.ts";
 import { readSignature } from "../src/request/signature-base.ts";
 import { signCall } from "../src/sdk/client.ts";
 import { Secret } from "../src/secret.ts";
-import { bip340, HTTP_SIGNATURE_TAG, taggedHash } from "../src/signature/bip340.ts";
+import { bip340 } from "../src/signature/bip340.ts";
+import { ed25519 } from "../src/signature/ed25519.ts";
+import { HolderSignatures } from "../src/signature/holder.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { tailsOf } from "../src/token/chain.ts";
 import { decodeToken, encodeToken } from "../src/token/envelope.ts";
@@ -68,6 +70,9 @@ async function composeCall(log: ShardLog) {
     message: "deposit",
     now_ms: Date.now(),
     signer: caller.signer.publicKey,
+    args: DEPOSIT,
+    address: undefined,
+    authority: "127.0.0.1:8787",
   };
   const schema = {
     type: "object",
@@ -110,6 +115,8 @@ function entryFor(actor: string, signer: string): Entry {
   };
 }
 
+const signatures = new HolderSignatures(bip340, ed25519);
+
 const STATE_BEFORE = '{"owner":"Bench","balance":1000}';
 const STATE = '{"owner":"Bench","balance":1001}';
 
@@ -140,7 +147,7 @@ const STAGES: readonly Stage[] = [
     what: "tagged hash of the base, BIP-340 verification",
     measure: ({ signature: { keyid, base, signature } }) =>
       timed(() => {
-        if (!bip340.verify(keyid, taggedHash(HTTP_SIGNATURE_TAG, base), signature))
+        if (!signatures.verifyRequest(keyid, base, signature))
           throw new Error("the signature does not verify");
       }),
   },
@@ -151,7 +158,7 @@ const STAGES: readonly Stage[] = [
       timed(() => {
         const texts = macaroon.unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
         if (refuseExpired(texts, access.now_ms) !== undefined) throw new Error("the token has expired");
-        return expectDone(authorize(verified, access, { holder: "required" }));
+        return expectDone(authorize(verified, access, { holder: "required", signatures }));
       }),
   },
   {

@@ -20,11 +20,12 @@ import { orderClass } from "./protocol/classes.ts";
 
 /** @param stateless whether the policy says that the actor has no state */
 export function isForAnyNode(
-  { word, behaviour, monitors }: Pick<Call, "word" | "behaviour" | "monitors">,
+  { word, behaviour, monitors, counts }: Pick<Call, "word" | "behaviour" | "monitors" | "counts">,
   stateless: boolean,
   protocols: ProtocolCache,
 ): boolean {
-  if (!stateless) return false;
+  // What is counted is counted by the owner.
+  if (!stateless || counts.length > 0) return false;
   const ofActor = protocols.get(behaviour);
   if (isRefusal(ofActor)) return false;
   const automata = [ofActor, ...monitors.map(({ automaton }) => automaton)];

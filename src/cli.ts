@@ -20,6 +20,7 @@ import {
   printableLines,
   UsageProblem,
 } from "./cli/command.ts";
+import { delegate } from "./cli/delegate.ts";
 import { demo } from "./cli/demo.ts";
 import { explain } from "./cli/explain.ts";
 import { inspect } from "./cli/inspect.ts";
@@ -40,6 +41,7 @@ const COMMANDS: readonly Command[] = [
   keygen,
   mint,
   attenuate,
+  delegate,
   split,
   restrict,
   inspect,

@@ -3,16 +3,16 @@
  *
  * A single call is a word of one message; a batch is a word of several, and a refusal says which of them is meant.
  */
-import type { Call, CaveatMonitor } from "./actor/shard.ts";
+import type { Call } from "./actor/shard.ts";
 import type { Message, TurnResult, Word } from "./actor/word.ts";
 import type { Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
+import { claimsOf } from "./claims.ts";
 import type { Turn } from "./dispatch/sandbox.ts";
 import { type Envelope, nonceKey } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
-import { parseJson } from "./json.ts";
+import { type Json, parseJson } from "./json.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
-import { monitorId, tokenDigest } from "./protocol/monitor.ts";
 import type { Violation } from "./protocol/schema.ts";
 import { type Requested, readBatch } from "./request/batch.ts";
 import type { Target } from "./request/target.ts";
@@ -55,14 +55,21 @@ export function actorType({ target, tenant }: Envelope): ActorType | Refusal {
   return actor ?? refuse("no_such_actor_type", `there is no actor type ${target.type}`);
 }
 
-/** The messages exist, and their arguments are of their types, as far as they hold no references. */
+/** What a token says of a message whose arguments are known. */
+export type Ask = (message: string, args: Json) => Refusal | undefined;
+
+/**
+ * The messages exist, and their arguments are of their types, as far as they hold no references; where they do, the
+ * token and the type are asked when their replies are there.
+ */
 export function typedWord(
   { random }: ComposeOptions,
   target: Target,
   actor: ActorType,
   word: Word<Requested>,
+  ask: Ask,
 ): Word<Message> | Refusal {
-  return eachCall(target, word, (requested) => typedMessage(random, target.type, actor, requested));
+  return eachCall(target, word, (requested) => typedMessage(random, target.type, actor, requested, ask));
 }
 
 function typedMessage(
@@ -70,6 +77,7 @@ function typedMessage(
   typeName: string,
   actor: ActorType,
   { message: name, args, references }: Requested,
+  ask: Ask,
 ): Message | Refusal {
   const type = actor.messages.get(name);
   if (type === undefined)
@@ -86,7 +94,7 @@ function typedMessage(
       seed: toHex(random(16)),
       reads: type.reads,
       run: (turn, fuel) => {
-        const broken = refers ? refuseArguments(type, turn.args) : undefined;
+        const broken = refers ? (ask(name, turn.args) ?? refuseArguments(type, turn.args)) : undefined;
         return broken ?? typedTurn(actor, type, turn, fuel);
       },
     }
@@ -109,7 +117,7 @@ function refuseArguments({ checkArgs }: MessageType, args: Message["args"]): Ref
 const at = ({ path, reason }: Violation): string => `${path === "" ? "" : `at ${path} `}${reason}`;
 
 export function composeCall(
-  options: ComposeOptions,
+  { protocols }: ComposeOptions,
   { target, signature, idempotencyKey }: Envelope,
   grant: Grant,
   actor: ActorType,
@@ -117,20 +125,18 @@ export function composeCall(
   digest: Uint8Array,
   now_ms: number,
 ): Call | Refusal {
-  const monitors = claimedMonitors(options, grant);
-  if (isRefusal(monitors)) return monitors;
+  const claims = claimsOf(grant, protocols);
+  if (isRefusal(claims)) return claims;
   return {
     tenant: target.tenant,
     actor: `${target.type}/${target.id}`,
     word,
     batch: target.message === undefined,
     signer: signature.keyid,
-    token: { root: grant.root, digest: tokenDigest(grant.tail) },
     now_ms,
     behaviour: actor.behaviour,
     become: actor.become,
-    monitors,
-    messages: grant.messages,
+    ...claims,
     idempotency:
       idempotencyKey === undefined
         ? undefined
@@ -141,22 +147,4 @@ export function composeCall(
           },
     nonce: { key: nonceKey(signature), until_s: rememberUntil(signature) },
   };
-}
-
-export function claimedMonitors(
-  { protocols }: ComposeOptions,
-  grant: Grant,
-): readonly CaveatMonitor[] | Refusal {
-  const monitors: CaveatMonitor[] = [];
-  for (const { index, text, expression, tail, until_ms } of grant.protocols) {
-    const automaton = protocols.get(expression);
-    const caveat = { index, text };
-    if (isRefusal(automaton))
-      return refuse("unknown_caveat", `caveat ${index} is refused: ${automaton.detail}`, {
-        token: 0,
-        caveat,
-      });
-    monitors.push({ id: monitorId(tail), automaton, caveat, until_ms });
-  }
-  return monitors;
 }

@@ -12,10 +12,11 @@
 import type { Position } from "./actor/position.ts";
 import type { Question } from "./actor/shard.ts";
 import type { Grant } from "./authorize/authorize.ts";
-import { type ComposeOptions, claimedMonitors } from "./compose.ts";
+import { claimsOf } from "./claims.ts";
+import type { ComposeOptions } from "./compose.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
 import type { Json, JsonObject } from "./json.ts";
-import { type Monitor, tokenDigest } from "./protocol/monitor.ts";
+import type { Monitor } from "./protocol/monitor.ts";
 import type { Target } from "./request/target.ts";
 import type { ActorType } from "./tenants.ts";
 
@@ -25,13 +26,14 @@ export function composeQuestion(
   grant: Grant,
   actor: ActorType,
 ): Question | Refusal {
-  const monitors = claimedMonitors(options, grant);
-  if (isRefusal(monitors)) return monitors;
+  const claims = claimsOf(grant, options.protocols);
+  if (isRefusal(claims)) return claims;
+  const { token, monitors } = claims;
   const names = [...actor.messages.keys()].filter((name) => grant.messages?.has(name) ?? true);
   return {
     tenant: target.tenant,
     actor: `${target.type}/${target.id}`,
-    token: { root: grant.root, digest: tokenDigest(grant.tail) },
+    token,
     behaviour: actor.behaviour,
     monitors,
     names,

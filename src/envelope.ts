@@ -14,8 +14,7 @@ import { readTarget, type Target } from "./request/target.ts";
 import { refuseStale } from "./signature/freshness.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 import type { Tenant } from "./tenants.ts";
-import { decodeToken, type V1Codec } from "./token/envelope.ts";
-import type { Macaroon } from "./token/macaroon.ts";
+import { decodeTokens, type Tokens } from "./token/envelope.ts";
 
 export interface EnvelopeOptions {
   /** Refusals: `no_such_tenant`, `store_unavailable`. */
@@ -25,14 +24,15 @@ export interface EnvelopeOptions {
   readonly answersTo: (host: string) => boolean;
   /** ms since the epoch. */
   readonly now_ms: () => number;
-  readonly v1?: V1Codec;
 }
 
 /** A request whose shape is right. Token and signature are still only claims. */
 export interface Envelope {
   readonly target: Target;
+  /** Host and port that it was addressed to, one of the gate's. */
+  readonly authority: string;
   readonly tenant: Tenant;
-  readonly macaroon: Macaroon;
+  readonly tokens: Tokens;
   readonly signature: ReceivedSignature;
   readonly idempotencyKey: string | undefined;
 }
@@ -52,20 +52,20 @@ export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope 
   const idempotencyKey = readIdempotencyKey(request.headers.get("idempotency-key"));
   if (isRefusal(idempotencyKey)) return idempotencyKey;
 
-  const macaroon = claimedToken(gate, request);
-  if (isRefusal(macaroon)) return macaroon;
+  const tokens = claimedTokens(gate, request);
+  if (isRefusal(tokens)) return tokens;
   const signature = claimedSignature(gate, request, url);
   if (isRefusal(signature)) return signature;
-  return { target, tenant, macaroon, signature, idempotencyKey };
+  return { target, authority: url.host, tenant, tokens, signature, idempotencyKey };
 }
 
-function claimedToken(gate: EnvelopeOptions, request: Request): Macaroon | Refusal {
+function claimedTokens(gate: EnvelopeOptions, request: Request): Tokens | Refusal {
   const text = readAuthorization(request.headers.get("authorization"));
   if (isRefusal(text)) return text;
-  const macaroon = decodeToken(text, gate.v1);
-  if (isRefusal(macaroon)) return macaroon.with({ token: 0 });
-  const texts = macaroon.unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
-  return refuseExpired(texts, gate.now_ms()) ?? macaroon;
+  const tokens = decodeTokens(text);
+  if (isRefusal(tokens)) return tokens;
+  const texts = tokens[0].unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
+  return refuseExpired(texts, gate.now_ms()) ?? tokens;
 }
 
 function claimedSignature(gate: EnvelopeOptions, request: Request, url: URL): ReceivedSignature | Refusal {

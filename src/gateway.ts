@@ -11,14 +11,18 @@ import type { Position } from "./actor/position.ts";
 import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
-import { authorize, type Grant } from "./authorize/authorize.ts";
+import { Authority, type Grant } from "./authorize/authorize.ts";
+import type { Access } from "./authorize/caveats.ts";
 import { toHex } from "./bytes.ts";
+import type { CallerAddress, Connection } from "./caller-address.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
-import { actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
+import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
-import { type Envelope, type EnvelopeOptions, nonceKey, openEnvelope, replayed } from "./envelope.ts";
+import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import type { Address } from "./ip.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
+import { Nonce } from "./nonce.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
@@ -26,10 +30,8 @@ import type { Requested } from "./request/batch.ts";
 import { readBody } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
 import { type PassedOn, readPassedOn, readTimeout } from "./request/headers.ts";
-import { HTTP_SIGNATURE_TAG, taggedHash } from "./signature/bip340.ts";
-import { rememberUntil } from "./signature/freshness.ts";
+import type { HolderSignatures } from "./signature/holder.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
-import type { SignatureScheme } from "./signature/scheme.ts";
 import { verifyingKey } from "./token/keyring.ts";
 import { parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
 import { verify } from "./token/verify.ts";
@@ -53,8 +55,9 @@ export interface GatewayOptions extends EnvelopeOptions {
    */
   readonly meetPeer: (host: string) => Promise<Refusal | undefined>;
   readonly protocols: ProtocolCache;
-  readonly scheme: SignatureScheme;
+  readonly signatures: HolderSignatures;
   readonly replays: ReplayWindow;
+  readonly callerAddress: CallerAddress;
   /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
   readonly unready: () => Refusal | undefined;
   readonly closed: () => Refusal | undefined;
@@ -67,8 +70,10 @@ export interface GatewayOptions extends EnvelopeOptions {
 const ACTOR = "/v1/:tenant/:type/:id";
 const MESSAGE = `${ACTOR}/:message`;
 
-export function createGateway(gate: GatewayOptions): Hono {
-  const app = new Hono();
+type App = Hono<{ Bindings: Connection }>;
+
+export function createGateway(gate: GatewayOptions): App {
+  const app: App = new Hono();
   const reply: ReplyOptions = { ...gate, requestId: () => toHex(gate.random(8)) };
   const callsInFlight = { count: 0 };
 
@@ -77,8 +82,8 @@ export function createGateway(gate: GatewayOptions): Hono {
     const refusal = gate.unready();
     return refusal === undefined ? c.json({ status: "ready" }) : problemResponse(refusal, reply.requestId());
   });
-  const answer = (c: Context) =>
-    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, notes, callsInFlight));
+  const answer = (c: Context<{ Bindings: Connection }>) =>
+    replyTo(c.req.method, reply, (notes) => pass(gate, c.req.raw, c.env, notes, callsInFlight));
   app.get(ACTOR, answer);
   app.post(ACTOR, answer);
   app.post(MESSAGE, answer);
@@ -99,6 +104,7 @@ export function createGateway(gate: GatewayOptions): Hono {
 async function pass(
   gate: GatewayOptions,
   request: Request,
+  { peer }: Connection,
   notes: Notes,
   callsInFlight: { count: number },
 ): Promise<Answer | Response | Refusal> {
@@ -129,7 +135,9 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    const outcome = await passBody(gate, request, envelope, token, passedOn, deadline_ms, notes);
+    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0);
+    const caller = { envelope, token, address };
+    const outcome = await passBody(gate, request, caller, passedOn, deadline_ms, notes);
     if (outcome instanceof Response) notes.hop = "sent";
     return outcome;
   } finally {
@@ -137,10 +145,15 @@ async function pass(
   }
 }
 
-/** What is known once the body has been read. */
-interface Known {
+/** Who asks, with what, from where. */
+interface KnownCaller {
   readonly envelope: Envelope;
   readonly token: VerifiedMacaroon;
+  readonly address: Address | undefined;
+}
+
+/** What is known once the body has been read. */
+interface Known extends KnownCaller {
   readonly incoming: Incoming;
   /** Of the body. */
   readonly digest: Uint8Array;
@@ -152,8 +165,7 @@ interface Known {
 async function passBody(
   gate: GatewayOptions,
   request: Request,
-  envelope: Envelope,
-  token: VerifiedMacaroon,
+  caller: KnownCaller,
   { hops }: PassedOn,
   deadline_ms: number,
   notes: Notes,
@@ -164,11 +176,13 @@ async function passBody(
   if (isRefusal(digest)) return digest;
 
   // Asked anew: a body may take its time, and a token may be revoked or expire meanwhile.
+  const { envelope, token, address } = caller;
   const revoked = envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
   if (revoked !== undefined) return revoked;
   const nonce = new Nonce(gate, envelope);
-  const incoming = { request, body, hops, admit: () => nonce.take() };
-  const known = { envelope, token, incoming, digest, now_ms: gate.now_ms(), deadline_ms };
+  const more = gate.callerAddress.passOn(request, address);
+  const incoming = { request, body, hops, more, admit: () => nonce.take() };
+  const known = { ...caller, incoming, digest, now_ms: gate.now_ms(), deadline_ms };
   const outcome = await (request.method === "POST"
     ? passCall(gate, known, notes)
     : passQuestion(gate, known));
@@ -180,17 +194,21 @@ async function passBody(
 /** A call or a batch: a word of messages, admitted whole. */
 async function passCall(
   gate: GatewayOptions,
-  { envelope, token, incoming, digest, now_ms, deadline_ms }: Known,
+  known: Known,
   notes: Notes,
 ): Promise<Answer | Response | Refusal> {
+  const { envelope, incoming, digest, now_ms, deadline_ms } = known;
   const word = readWord(envelope.target, incoming.body);
   if (isRefusal(word)) return word;
   notes.message = word.map(({ message }) => message).join(",");
-  const grant = authorizeWord(envelope, token, word, now_ms);
+  const authority = authorityOf(gate, known);
+  if (isRefusal(authority)) return authority;
+  const ask: Ask = (message, args) => authority.refuse(accessTo(known, message, args));
+  const grant = authorizeWord(known, authority, word);
   if (isRefusal(grant)) return grant;
   const actor = actorType(envelope);
   if (isRefusal(actor)) return actor;
-  const messages = typedWord(gate, envelope.target, actor, word);
+  const messages = typedWord(gate, envelope.target, actor, word, ask);
   if (isRefusal(messages)) return messages;
   const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
   if (isRefusal(call)) return call;
@@ -200,12 +218,12 @@ async function passCall(
 }
 
 /** A question: what may this token send to this actor now? */
-async function passQuestion(
-  gate: GatewayOptions,
-  { envelope, token, incoming, now_ms, deadline_ms }: Known,
-): Promise<Answer | Response | Refusal> {
+async function passQuestion(gate: GatewayOptions, known: Known): Promise<Answer | Response | Refusal> {
+  const { envelope, incoming, deadline_ms } = known;
   const { target } = envelope;
-  const grant = authorizeMessage(envelope, token, undefined, now_ms);
+  const authority = authorityOf(gate, known);
+  if (isRefusal(authority)) return authority;
+  const grant = authority.refuse(accessTo(known, undefined, undefined)) ?? authority.grant();
   if (isRefusal(grant)) return grant;
   const actor = actorType(envelope);
   if (isRefusal(actor)) return actor;
@@ -218,79 +236,44 @@ async function passQuestion(
 
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
 function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroon | Refusal {
-  const { macaroon, signature, tenant } = envelope;
+  const { tokens, signature, tenant } = envelope;
+  const [macaroon, ...discharges] = tokens;
   const identifier = parseIdentifier(macaroon.identifier);
   if (identifier === undefined || identifier.tenant !== tenant.name)
     return refuse("token_invalid", `the token was not minted by tenant ${tenant.name}`, { token: 0 });
   const key = verifyingKey(tenant.keyring, identifier.kid);
   if (key === undefined)
     return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`, { token: 0 });
-  const token = verify(macaroon, key.secret);
+  const token = verify(macaroon, key.secret, discharges);
   if (isRefusal(token)) return token;
   const revoked = tenant.revoked.refuse(token, signature.keyid);
   if (revoked !== undefined) return revoked;
 
-  const message = taggedHash(HTTP_SIGNATURE_TAG, signature.base);
-  if (!gate.scheme.verify(signature.keyid, message, signature.signature))
+  if (!gate.signatures.verifyRequest(signature.keyid, signature.base, signature.signature))
     return refuse("signature_invalid", "the signature does not verify over the request as it arrived");
   return token;
 }
 
-/**
- * The request's nonce. It is taken where the call is done: every copy of a request reaches the leader of its actor's
- * shard. A request whose shard moves meanwhile may be tried here again; it is still the same one.
- */
-class Nonce {
-  readonly #gate: Pick<GatewayOptions, "replays" | "now_ms">;
-  readonly #key: string;
-  readonly #until_s: number;
-  #taken = false;
-
-  constructor(gate: Pick<GatewayOptions, "replays" | "now_ms">, { signature }: Envelope) {
-    this.#gate = gate;
-    this.#key = nonceKey(signature);
-    this.#until_s = rememberUntil(signature);
-  }
-
-  /** Refusals: `replayed`, `overloaded`. */
-  take(): Refusal | undefined {
-    if (this.#taken) return undefined;
-    const { replays, now_ms } = this.#gate;
-    const taken = replays.remember(this.#key, this.#until_s, now_ms() / 1000);
-    if (taken === "replayed") return replayed();
-    if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
-    this.#taken = true;
-    return undefined;
-  }
-
-  giveBack(): void {
-    if (this.#taken) this.#gate.replays.release(this.#key, this.#until_s);
-    this.#taken = false;
-  }
+function authorityOf({ signatures }: GatewayOptions, { envelope, token }: KnownCaller): Authority | Refusal {
+  const { signature, tenant } = envelope;
+  return Authority.of(token, signature.keyid, { holder: tenant.holder, signatures });
 }
 
-/** Asks every caveat about each message of the word. */
-function authorizeWord(
-  envelope: Envelope,
-  token: VerifiedMacaroon,
-  word: Word<Requested>,
-  now_ms: number,
-): Grant | Refusal {
-  const grants = eachCall(envelope.target, word, ({ message }) =>
-    authorizeMessage(envelope, token, message, now_ms),
+/** Asks every caveat about each message of the word; arguments with references are asked about when they are known. */
+function authorizeWord(known: Known, authority: Authority, word: Word<Requested>): Grant | Refusal {
+  const refused = eachCall(known.envelope.target, word, ({ message, args, references }) =>
+    authority.refuse(accessTo(known, message, references.size > 0 ? undefined : args)),
   );
-  // What is granted beside the message is the same for all.
-  return isRefusal(grants) ? grants : grants[0];
+  return isRefusal(refused) ? refused : authority.grant();
 }
 
 /** @param message `undefined` where it is asked what may be sent at all */
-function authorizeMessage(
-  { target, tenant, signature }: Envelope,
-  token: VerifiedMacaroon,
+function accessTo(
+  { envelope, address, now_ms }: Known,
   message: string | undefined,
-  now_ms: number,
-): Grant | Refusal {
+  args: Access["args"],
+): Access {
+  const { target, signature, authority } = envelope;
   const { type, id } = target;
-  const access = { actor: { type, id }, message, now_ms, signer: signature.keyid };
-  return authorize(token, access, { holder: tenant.holder });
+  return { actor: { type, id }, message, args, now_ms, signer: signature.keyid, address, authority };
 }

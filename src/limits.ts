@@ -32,10 +32,33 @@ export const RECEIVE_TIMEOUT_MS = 30_000;
 
 /** One macaroon in binary. 16 KiB holds about a hundred caveats; past it a token belongs in no header. */
 export const TOKEN_BYTES_MAX = 16 * 1024;
+/** Characters of a token past which `inspect` warns: half of what common servers take as one header (8 KB). */
+export const TOKEN_LENGTH_COMFORTABLE = 4 * 1024;
 /** Caveats of one macaroon: each costs one HMAC (3 µs) before anything of the request is proved. */
 export const CAVEATS_MAX = 128;
 /** One caveat's text: a protocol expression (1 KiB) and its name. */
 export const CAVEAT_BYTES_MAX = 2 * 1024;
+/** Discharges that come with one token: each costs HMACs of its own, and few of them fit into a header. */
+export const DISCHARGES_MAX = 16;
+
+// ── Conditions ───────────────────────────────────────────────────────────────────────────────────────────
+
+/** The text of one `when` condition: parsing takes up to 1 ms of it. */
+export const WHEN_LENGTH_MAX = 512;
+/** Brackets that stand open at once: the parser's time for one that is never closed grows with their square. */
+export const WHEN_DEPTH_MAX = 16;
+/** Steps of one evaluation, each at most about 30 µs and usually 1: `all` over some hundred elements. Together 15 ms. */
+export const WHEN_WORK_MAX = 500;
+
+/** `when` caveats of one token: together they may take 120 ms of a caller who has proved who he is. */
+export const WHEN_CAVEATS_MAX = 8;
+
+/** `delegate` caveats of one token: each is a signature to verify, 1 ms. */
+export const DELEGATE_CAVEATS_MAX = 8;
+/** `uses` and `rate` caveats of one token: each is a record that the actor keeps, and that every call writes. */
+export const COUNT_CAVEATS_MAX = 16;
+/** The period of a `rate`: the actor keeps its count for so long, and clocks of nodes differ by less. */
+export const RATE_PERIOD_MS_MAX = 31 * 86_400_000;
 
 // ── Changes, keys and revocations ────────────────────────────────────────────────────────────────────────
 
@@ -133,6 +156,11 @@ export const STATE_BYTES_MAX = 1024 * 1024;
 export const MONITORS_PER_ROOT_MAX = 1024;
 /** The same for all roots together: 6 MB of the actor's record, which is less than a part of a checkpoint. */
 export const MONITORS_PER_ACTOR_MAX = 65_536;
+/** Counts of `uses` and `rate` caveats, with the same shares; one is up to 700 bytes of the actor's record. */
+export const COUNTS_PER_ROOT_MAX = 1024;
+export const COUNTS_PER_ACTOR_MAX = 8192;
+/** Slots of a rate's period: more of them make it more exact, and every call's entry longer. */
+export const RATE_SLOTS = 16;
 /** How long the reply to an idempotency key is kept: clients retry for seconds, operators for minutes. */
 export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
 /** Kept replies of one actor: 10 minutes of 400 calls/s. Full means refused, never forgotten. */

@@ -7,14 +7,15 @@
 import { randomBytes } from "node:crypto";
 import type { Server as HttpServer } from "node:http";
 import { setImmediate, setTimeout } from "node:timers/promises";
-import type { Hono } from "hono";
 import { toHex } from "./bytes.ts";
+import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { draining, unknownNode } from "./cluster/refusals.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
+import type { Range } from "./ip.ts";
 import { COMMIT_WINDOW, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
 import { problemResponse } from "./record/reply.ts";
@@ -25,9 +26,10 @@ import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
 import { Shards } from "./shards.ts";
 import { bip340 } from "./signature/bip340.ts";
+import { ed25519 } from "./signature/ed25519.ts";
+import { HolderSignatures } from "./signature/holder.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
-import { decodeV1 } from "./token/codec-v1.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -37,6 +39,8 @@ export interface ServerOptions {
   readonly port: number;
   /** Further hosts (with their port, where it is not the scheme's) under which callers address this node. */
   readonly authorities: readonly string[];
+  /** Proxies in front of the node: what they say of the caller's address is believed. */
+  readonly trustedProxies?: readonly Range[];
   /** Where other nodes reach this one; where it listens, unless told. */
   readonly advertise?: string;
   /** How long it may be silent before others take over. */
@@ -80,7 +84,7 @@ class GatewayNode implements Server {
   #http: HttpServer | undefined;
   #shards: Shards | undefined;
   /** Present once shards are served. */
-  #app: Hono | undefined;
+  #app: ReturnType<typeof createGateway> | undefined;
   #draining = false;
   #closed = false;
   /** Why the node ended by itself. */
@@ -123,7 +127,8 @@ class GatewayNode implements Server {
     // First the address, then the shards: a node that cannot listen must not have taken any from one that does.
     const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
     const http = createHttp(
-      (request) => this.#app?.fetch(request) ?? problemResponse(starting, toHex(randomBytes(8))),
+      (request, peer) =>
+        this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8))),
     );
     await listen(http, this.#options.host, this.#options.port);
     this.#http = http;
@@ -140,7 +145,8 @@ class GatewayNode implements Server {
   }
 
   async #startShards(shardCount: number, authorities: ReadonlySet<string>): Promise<Refusal | undefined> {
-    const { store, advertise, leaseTtl_ms = LEASE_TTL_MS, window = COMMIT_WINDOW } = this.#options;
+    const { store, master, advertise, trustedProxies = [] } = this.#options;
+    const { leaseTtl_ms = LEASE_TTL_MS, window = COMMIT_WINDOW } = this.#options;
     const protocols = createProtocolCache();
     const replays = new ReplayWindow();
     const shards = new Shards({
@@ -173,8 +179,9 @@ class GatewayNode implements Server {
       call: (...call) => shards.call(...call),
       describe: (...question) => shards.describe(...question),
       protocols,
-      scheme: bip340,
+      signatures: new HolderSignatures(bip340, ed25519),
       replays,
+      callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,
       meetPeer: async (host) => {
         if (answersTo(host)) return undefined;
@@ -187,7 +194,6 @@ class GatewayNode implements Server {
       now_ms: () => Date.now(),
       monotonic_ms: () => performance.now(),
       random: (length) => randomBytes(length),
-      v1: decodeV1,
     });
     return undefined;
   }

@@ -1,8 +1,9 @@
 /**
  * One actor, and what an entry does to it: the only way in which an actor changes, live and at recovery alike.
  */
+import type { CountState } from "./counts.ts";
 import { type Entry, replyOf } from "./entry.ts";
-import { Monitors } from "./monitors.ts";
+import { PerRoot } from "./per-root.ts";
 import { Replies } from "./replies.ts";
 
 /** Where the monitor of the actor's behaviour stands. */
@@ -16,6 +17,14 @@ export interface Behaviour {
   readonly name: string | undefined;
 }
 
+export interface MonitorState {
+  readonly state: number;
+  /** ms since the epoch; `null` where no caveat before it expires. */
+  readonly until_ms: number | null;
+  /** Digest of the token that moved it last. */
+  readonly by: string;
+}
+
 export interface Actor {
   /** JSON text; `undefined` until a turn has set it. */
   state: string | undefined;
@@ -25,13 +34,21 @@ export interface Actor {
    */
   behaviour: Behaviour | undefined;
   /** Monitors of protocol caveats that have left their start. */
-  readonly monitors: Monitors;
+  readonly monitors: PerRoot<MonitorState>;
+  /** Of `uses` and `rate` caveats: calls that took effect. */
+  readonly counts: PerRoot<{ readonly state: CountState; readonly until_ms: number | null }>;
   readonly replies: Replies;
 }
 
 /** One never met has no state and stands at the start of everything. */
 export function blank(): Actor {
-  return { state: undefined, behaviour: undefined, monitors: new Monitors(), replies: new Replies() };
+  return {
+    state: undefined,
+    behaviour: undefined,
+    monitors: new PerRoot(),
+    counts: new PerRoot(),
+    replies: new Replies(),
+  };
 }
 
 /** @param state the new one; `undefined` where the turn left it as it was */
@@ -42,7 +59,12 @@ export function take(actor: Actor, entry: Entry, state: string | undefined): voi
   actor.behaviour = begun ? behaviour : undefined;
   const [root, by] = entry.token;
   actor.monitors.forget(entry.at);
-  for (const [id, at, until_ms] of entry.monitors) actor.monitors.set(root, id, { state: at, until_ms, by });
+  // One that has come back to its start is like one never seen.
+  for (const [id, at, until_ms] of entry.monitors)
+    actor.monitors.set(root, id, at === 0 ? undefined : { state: at, until_ms, by });
+  actor.counts.forget(entry.at);
+  for (const [id, counted, until_ms] of entry.counts ?? [])
+    actor.counts.set(root, id, { state: counted, until_ms });
   actor.replies.forget(entry.at);
   if (entry.kept !== undefined) {
     const [key, digest, until_ms] = entry.kept;
@@ -64,7 +86,8 @@ const ACTOR_BYTES = 1024;
 const ITEM_BYTES = 256;
 
 /** About what the actor takes in memory. */
-export function bytesOf({ state, monitors, replies }: Actor): number {
-  const items = monitors.size + replies.size;
+export function bytesOf({ state, monitors, counts, replies }: Actor): number {
+  // A count is an array of up to 34 numbers: two items.
+  const items = monitors.size + 2 * counts.size + replies.size;
   return ACTOR_BYTES + items * ITEM_BYTES + (state?.length ?? 0) + replies.bytes;
 }

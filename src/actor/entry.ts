@@ -3,14 +3,16 @@
  *
  *     {"v":3,"actor":"t/account/1","at":…,"signer":"…","token":["<root>","<digest>"],
  *      "turns":[["deposit",<args>,"<seed>",<reply>]],"behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],
- *      "kept":["<key>","<digest>",<until>],"nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
+ *      "counts":[["<id>",[3],<until>]],"kept":["<key>","<digest>",<until>],"nonce":["<key>",<until>],
+ *      "delta":[<start>,"<between>",<end>,<CRC-32>]}
  *
  * A batch is one entry, too, with a turn for each of its calls and `"batch":true`. An entry holds the inputs of its
  * turns (so that they can be run again and compared) and all of its effect: replies, new state,
- * monitor steps, nonce. Recovery applies effects and never runs a handler. The new state is a
+ * monitor steps, counts, nonce. Recovery applies effects and never runs a handler. The new state is a
  * splice of the one before (`delta`), or, where that is not shorter, whole (`state`); neither means unchanged.
  */
 import type { Json } from "../json.ts";
+import type { CountRecord } from "./counts.ts";
 import { applyDelta, type Delta, deltaOf } from "./delta.ts";
 
 /** `[nonce of the root, digest of the last tail]`: the token by which a call came, as far as everybody may know it. */
@@ -35,7 +37,7 @@ export interface Entry {
   readonly at: number;
   /** Public key of the caller. */
   readonly signer: string;
-  /** All monitors are of this root. */
+  /** All monitors and counts are of this root. */
   readonly token: TokenRecord;
   /** Each ran on the state that the one before it left. */
   readonly turns: readonly [TurnRecord, ...TurnRecord[]];
@@ -44,6 +46,8 @@ export interface Entry {
   /** What the actor goes on under, with its monitor's state after the call. */
   readonly behaviour: BehaviourRecord;
   readonly monitors: readonly MonitorRecord[];
+  /** Of `uses` and `rate` caveats, as they are with this call. */
+  readonly counts?: readonly CountRecord[];
   readonly kept?: ReplyRecord;
   readonly nonce: NonceRecord;
 }

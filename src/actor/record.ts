@@ -2,7 +2,8 @@
  * An actor as lines of a checkpoint: the actor first, then the replies that it keeps.
  *
  *     {"v":3,"actor":"t/account/1","behaviour":{"expression":"open ; …","state":1,"by":"<by>"},
- *      "monitors":[["<root>",[["<id>",2,<until>,"<by>"],…]],…],"state":…}
+ *      "monitors":[["<root>",[["<id>",2,<until>,"<by>"],…]],…],"counts":[["<root>",[["<id>",[3],<until>],…]],…],
+ *      "state":…}
  *     {"replies":[["<key>","<digest>",<until>,<reply>],…]}
  *
  * What has expired is not written; an actor of which nothing is left has no lines. Read back, an actor is what it was
@@ -11,19 +12,21 @@
 import type { Json } from "../json.ts";
 import { CHECKPOINT_PART_BYTES } from "../limits.ts";
 import { type Actor, type Behaviour, blank, take } from "./actor.ts";
+import type { CountRecord } from "./counts.ts";
 import { decodeEntry, type MonitorRecord, type ReplyRecord, stateAfter } from "./entry.ts";
-import { isOver, Monitors } from "./monitors.ts";
-import { Replies } from "./replies.ts";
+import type { PerRoot } from "./per-root.ts";
 
-/** Of one root. `by`: digest of the token that moved it last. */
-type MonitorsRecord = readonly [root: string, monitors: readonly (readonly [...MonitorRecord, by: string])[]];
+type OfRoot<R> = readonly [root: string, records: readonly R[]];
+/** `by`: digest of the token that moved it last. */
+type MovedRecord = readonly [...MonitorRecord, by: string];
 type KeptRecord = readonly [...ReplyRecord, reply: Json];
 
 interface ActorLine {
   readonly v: 3;
   readonly actor: string;
   readonly behaviour?: Behaviour;
-  readonly monitors: readonly MonitorsRecord[];
+  readonly monitors: readonly OfRoot<MovedRecord>[];
+  readonly counts?: readonly OfRoot<CountRecord>[];
   readonly state?: Json;
 }
 
@@ -33,11 +36,14 @@ interface RepliesLine {
 
 /** @param now_ms what has expired by then is left out */
 export function writeRecord(address: string, actor: Actor, now_ms: number): readonly string[] {
-  const monitors = [...monitorsRecords(actor.monitors, now_ms)];
+  const monitors = [...actor.monitors.records(now_ms, movedRecord)];
+  const counts = [...actor.counts.records(now_ms, countRecord)];
   const replies = [...arrays(keptRecords(actor, now_ms))].map((array) => `{"replies":${array}}`);
   const { behaviour, state } = actor;
-  if (behaviour === undefined && monitors.length === 0 && replies.length === 0) return [];
-  const line = JSON.stringify({ v: 3, actor: address, behaviour, monitors });
+  const kept = monitors.length + counts.length + replies.length;
+  if (behaviour === undefined && kept === 0) return [];
+  const counted = counts.length > 0 && { counts };
+  const line = JSON.stringify({ v: 3, actor: address, behaviour, monitors, ...counted });
   return [state === undefined ? line : `${line.slice(0, -1)},"state":${state}}`, ...replies];
 }
 
@@ -65,32 +71,33 @@ function recorded(address: string, [first, ...rest]: readonly string[]): Actor {
   const line = JSON.parse(first) as ActorLine;
   if (line.v !== 3 || line.actor !== address)
     throw new Error(`the record of ${address} is of ${line.actor}, version ${String(line.v)}`);
-  const replies = new Replies();
+  const actor = blank();
+  if (line.state !== undefined) actor.state = JSON.stringify(line.state);
+  actor.behaviour = line.behaviour;
+  for (const [root, own] of line.monitors)
+    for (const [id, state, until_ms, by] of own) actor.monitors.set(root, id, { state, until_ms, by });
+  for (const [root, own] of line.counts ?? [])
+    for (const [id, state, until_ms] of own) actor.counts.set(root, id, { state, until_ms });
   for (const text of rest) {
     for (const [key, digest, until_ms, reply] of (JSON.parse(text) as RepliesLine).replies)
-      replies.set(key, { digest, until_ms, reply });
+      actor.replies.set(key, { digest, until_ms, reply });
   }
-  return {
-    state: line.state === undefined ? undefined : JSON.stringify(line.state),
-    behaviour: line.behaviour,
-    monitors: monitorsOf(line.monitors),
-    replies,
-  };
+  return actor;
 }
 
-function* monitorsRecords(monitors: Monitors, now_ms: number): Iterable<MonitorsRecord> {
-  for (const [root, own] of monitors) {
-    const left = [...own].filter(([, { until_ms }]) => !isOver(until_ms, now_ms));
-    if (left.length > 0) yield [root, left.map(([id, { state, until_ms, by }]) => [id, state, until_ms, by])];
-  }
-}
+type StateIn<P> = P extends PerRoot<infer S> ? S : never;
 
-function monitorsOf(records: readonly MonitorsRecord[]): Monitors {
-  const monitors = new Monitors();
-  for (const [root, own] of records)
-    for (const [id, state, until_ms, by] of own) monitors.set(root, id, { state, until_ms, by });
-  return monitors;
-}
+const movedRecord = (id: string, { state, until_ms, by }: StateIn<Actor["monitors"]>): MovedRecord => [
+  id,
+  state,
+  until_ms,
+  by,
+];
+const countRecord = (id: string, { state, until_ms }: StateIn<Actor["counts"]>): CountRecord => [
+  id,
+  state,
+  until_ms,
+];
 
 function* keptRecords({ replies }: Actor, now_ms: number): Iterable<KeptRecord> {
   for (const [key, { digest, until_ms, reply }] of replies) {

@@ -14,15 +14,22 @@
 import type { ReadRecord } from "../cluster/records.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
-import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
+import {
+  COUNTS_PER_ACTOR_MAX,
+  COUNTS_PER_ROOT_MAX,
+  IDEMPOTENCY_RETENTION_MS,
+  MONITORS_PER_ACTOR_MAX,
+  MONITORS_PER_ROOT_MAX,
+} from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Residual, Violation } from "../protocol/inclusion.ts";
 import type { Monitor, MonitorStates, MovedByAnother, Step } from "../protocol/monitor.ts";
 import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
+import { type CaveatCount, type CountRecord, countAll } from "./counts.ts";
 import { BEHAVIOUR, Course, standingOf } from "./course.ts";
 import { type Entry, encodeEntry, type MonitorRecord, replyOf } from "./entry.ts";
-import { crowded } from "./monitors.ts";
+import { crowded } from "./per-root.ts";
 import { messagesFrom, type Position } from "./position.ts";
 import { type Message, runWord, type Word } from "./word.ts";
 
@@ -46,6 +53,8 @@ export interface Call {
   /** What the actor may become by the policy: expressions by name. */
   readonly become: ReadonlyMap<string, string>;
   readonly monitors: readonly CaveatMonitor[];
+  /** What the token's `uses` and `rate` caveats count. */
+  readonly counts: readonly CaveatCount[];
   /** Messages that the token allows at all; `undefined` where it does not say. */
   readonly messages: ReadonlySet<string> | undefined;
   readonly idempotency: { readonly key: string; readonly digest: string } | undefined;
@@ -165,9 +174,11 @@ export class Shard {
     if (refused !== undefined) return refused;
     const { steps } = course;
     const monitors = monitorRecords(steps, call.monitors);
-    const looks = call.word.every(({ reads }) => reads) && steps.every(({ from, to }) => from === to);
-    const full =
-      crowded(actor.monitors, root, monitors, call.now_ms) ?? (looks ? undefined : fullLedger(actor, call));
+    const counts = countAll(call, (id) => actor.counts.get(root, id)?.state);
+    if (isRefusal(counts)) return counts;
+    const reads = call.word.every((message) => message.reads);
+    const looks = reads && counts.length === 0 && steps.every(({ from, to }) => from === to);
+    const full = noRoom(actor, call, monitors, counts) ?? (looks ? undefined : fullLedger(actor, call));
     if (full !== undefined) return full;
 
     const ran = runWord(call, actor.state, (index, { become }) => course.passed(index, become));
@@ -181,6 +192,7 @@ export class Shard {
       ...(batch && { batch }),
       behaviour: course.behaviour,
       monitors,
+      ...(counts.length > 0 && { counts }),
       ...(idempotency && {
         kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
       }),
@@ -206,6 +218,32 @@ function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusa
   return kept.digest === idempotency?.digest
     ? { reply: kept.reply, kept: true }
     : refuse("idempotency_mismatch", "this idempotency key was used with another message or other arguments");
+}
+
+const PROTOCOLS = {
+  perRoot: MONITORS_PER_ROOT_MAX,
+  perActor: MONITORS_PER_ACTOR_MAX,
+  what: "protocols in progress",
+};
+const COUNTS = {
+  perRoot: COUNTS_PER_ROOT_MAX,
+  perActor: COUNTS_PER_ACTOR_MAX,
+  what: "uses and rates counted",
+};
+
+/** For the states that the call would leave for its caveats. */
+function noRoom(
+  actor: Actor,
+  { token: { root }, now_ms }: Call,
+  monitors: readonly MonitorRecord[],
+  counts: readonly CountRecord[],
+): Refusal | undefined {
+  const begun = monitors.filter(([id, state]) => state !== 0 && actor.monitors.get(root, id) === undefined);
+  const counted = counts.filter(([id]) => actor.counts.get(root, id) === undefined);
+  return (
+    crowded(actor.monitors, root, begun.length, PROTOCOLS, now_ms) ??
+    crowded(actor.counts, root, counted.length, COUNTS, now_ms)
+  );
 }
 
 function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | undefined {

@@ -6,20 +6,36 @@
  * because whoever shares the tenant's key could mint with other tools.
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { PROTOCOL_CAVEATS_MAX } from "../limits.ts";
-import type { VerifiedMacaroon } from "../token/macaroon.ts";
+import {
+  COUNT_CAVEATS_MAX,
+  DELEGATE_CAVEATS_MAX,
+  PROTOCOL_CAVEATS_MAX,
+  WHEN_CAVEATS_MAX,
+} from "../limits.ts";
+import type { VerifiedCaveat, VerifiedMacaroon } from "../token/macaroon.ts";
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
+import { type Delegations, holderProblems } from "./holders.ts";
+import type { Count } from "./values.ts";
 
-/** A protocol caveat whose monitor must admit the message before the call has an effect. */
-export interface ProtocolClaim {
+/** What a caveat asks of the actor's own state, where the call is done. */
+interface Claim {
   readonly index: number;
   readonly text: string;
+  /** The chain signature at the caveat: a secret, from which the id of its state is derived. */
+  readonly tail: Uint8Array;
+  /** From here on no token with this caveat passes, so its state may be forgotten. */
+  readonly until_ms: number | undefined;
+}
+
+/** A protocol caveat whose monitor must admit the message before the call has an effect. */
+export interface ProtocolClaim extends Claim {
   /** The expression, without its label. */
   readonly expression: string;
-  /** The chain signature at the caveat: a secret, from which the monitor's id is derived. */
-  readonly tail: Uint8Array;
-  /** From here on no token with this caveat passes, so its monitor may be forgotten. */
-  readonly until_ms: number | undefined;
+}
+
+/** A `uses` or `rate` caveat whose count must leave room for one more call. */
+export interface CountClaim extends Claim {
+  readonly count: Count;
 }
 
 export interface Grant {
@@ -28,6 +44,7 @@ export interface Grant {
   /** The token's last chain signature: a secret, from which a digest that names the token is derived. */
   readonly tail: Uint8Array;
   readonly protocols: readonly ProtocolClaim[];
+  readonly counts: readonly CountClaim[];
   /** Messages that `message` caveats leave; `undefined` where none restricts them. */
   readonly messages: ReadonlySet<string> | undefined;
   /** The earliest `expires` of all; `undefined` where there is none. */
@@ -36,7 +53,17 @@ export interface Grant {
 
 export interface Requirements {
   readonly holder: "required" | "optional";
+  readonly signatures: Delegations;
 }
+
+/** How many of one kind a token may carry: each costs the gate or the actor something. */
+const MOST: Partial<Record<CaveatName, number>> = {
+  protocol: PROTOCOL_CAVEATS_MAX,
+  when: WHEN_CAVEATS_MAX,
+  delegate: DELEGATE_CAVEATS_MAX,
+  uses: COUNT_CAVEATS_MAX,
+  rate: COUNT_CAVEATS_MAX,
+};
 
 /** Refusals: `unknown_caveat`, `caveat_denied`, `token_expired`, `token_invalid`. */
 export function authorize(
@@ -44,45 +71,104 @@ export function authorize(
   access: Access,
   requirements: Requirements,
 ): Grant | Refusal {
-  const protocols: ProtocolClaim[] = [];
-  const names = new Set<CaveatName>();
-  let messages: ReadonlySet<string> | undefined;
-  let until_ms: number | undefined;
+  const authority = Authority.of(token, access.signer, requirements);
+  if (isRefusal(authority)) return authority;
+  return authority.refuse(access) ?? authority.grant();
+}
 
-  for (const { index, text, tail } of token.caveats) {
+/** A token in the hands of one signer: read once, asked about each of the messages that he sends with it. */
+export class Authority {
+  readonly #token: VerifiedMacaroon;
+  readonly #caveats: readonly ReadCaveat[];
+  /** By index, why a caveat keeps this signer from everything. */
+  readonly #holders: ReadonlyMap<number, string>;
+  readonly #requirements: Requirements;
+
+  private constructor(
+    token: VerifiedMacaroon,
+    caveats: readonly ReadCaveat[],
+    holders: ReadonlyMap<number, string>,
+    requirements: Requirements,
+  ) {
+    this.#token = token;
+    this.#caveats = caveats;
+    this.#holders = holders;
+    this.#requirements = requirements;
+  }
+
+  /** Refusal: `unknown_caveat`. Nothing is asked before everything is understood. */
+  static of(token: VerifiedMacaroon, signer: string, requirements: Requirements): Authority | Refusal {
+    const caveats = readAll(token.caveats);
+    if (isRefusal(caveats)) return caveats;
+    const holders = holderProblems(caveats, signer, requirements.signatures);
+    return new Authority(token, caveats, holders, requirements);
+  }
+
+  /** Asks every caveat. Refusals: `caveat_denied`, `token_expired`. */
+  refuse(access: Access): Refusal | undefined {
+    for (const [index, { caveat }] of this.#caveats.entries()) {
+      const reason = this.#holders.get(index) ?? caveat.prohibits(access);
+      if (reason !== undefined) return denied(caveat, index, reason);
+    }
+    return undefined;
+  }
+
+  /** What is granted beside the message, the same for all that were not refused. Refusal: `token_invalid`. */
+  grant(): Grant | Refusal {
+    const protocols: ProtocolClaim[] = [];
+    const counts: CountClaim[] = [];
+    let messages: ReadonlySet<string> | undefined;
+    let until_ms: number | undefined;
+    for (const [index, { caveat, tail }] of this.#caveats.entries()) {
+      const { text, protocol: expression, count } = caveat;
+      if (caveat.expires_ms !== undefined) until_ms = Math.min(until_ms ?? Infinity, caveat.expires_ms);
+      if (caveat.messages !== undefined)
+        messages = messages?.intersection(caveat.messages) ?? caveat.messages;
+      if (expression !== undefined) protocols.push({ index, text, expression, tail, until_ms });
+      if (count !== undefined) counts.push({ index, text, count, tail, until_ms });
+    }
+    const missing = missingCaveat(
+      new Set(this.#caveats.map(({ caveat }) => caveat.name)),
+      this.#requirements,
+    );
+    if (missing !== undefined)
+      return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
+        token: 0,
+      });
+    const root = this.#token.identifier.nonce;
+    const tail = this.#token.caveats.at(-1)?.tail ?? new Uint8Array();
+    return { root, tail, protocols, counts, messages, expires_ms: until_ms };
+  }
+}
+
+interface ReadCaveat extends VerifiedCaveat {
+  readonly caveat: Caveat;
+}
+
+function readAll(caveats: readonly VerifiedCaveat[]): readonly ReadCaveat[] | Refusal {
+  const read: ReadCaveat[] = [];
+  const seen = new Map<CaveatName, number>();
+  for (const verified of caveats) {
+    const { index, text } = verified;
     const caveat = parseCaveat(text, index);
     if (isRefusal(caveat)) return caveat;
-    const denied = ask(caveat, access, index);
-    if (denied !== undefined) return denied;
-    names.add(caveat.name);
-    if (caveat.expires_ms !== undefined) until_ms = Math.min(until_ms ?? Infinity, caveat.expires_ms);
-    if (caveat.messages !== undefined) messages = messages?.intersection(caveat.messages) ?? caveat.messages;
-    if (caveat.protocol !== undefined && protocols.length === PROTOCOL_CAVEATS_MAX)
-      return refuse("unknown_caveat", `a token carries at most ${PROTOCOL_CAVEATS_MAX} protocol caveats`, {
+    const { name } = caveat;
+    const count = (seen.get(name) ?? 0) + 1;
+    const most = MOST[name];
+    if (most !== undefined && count > most)
+      return refuse("unknown_caveat", `a token carries at most ${most} ${name} caveats`, {
         token: 0,
         caveat: { index, text },
       });
-    if (caveat.protocol !== undefined)
-      protocols.push({ index, text, expression: caveat.protocol, tail, until_ms });
+    seen.set(name, count);
+    read.push({ ...verified, caveat });
   }
-  const missing = missingCaveat(names, requirements);
-  if (missing !== undefined)
-    return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
-      token: 0,
-    });
-  const root = token.identifier.nonce;
-  const tail = token.caveats.at(-1)?.tail ?? new Uint8Array();
-  return { root, tail, protocols, messages, expires_ms: until_ms };
+  return read;
 }
 
-function ask(caveat: Caveat, access: Access, index: number): Refusal | undefined {
-  const reason = caveat.prohibits(access);
-  if (reason === undefined) return undefined;
-  const code = caveat.name === "expires" ? "token_expired" : "caveat_denied";
-  return refuse(code, `caveat ${index} forbids this call: ${reason}`, {
-    token: 0,
-    caveat: { index, text: caveat.text },
-  });
+function denied({ name, text }: Caveat, index: number, reason: string): Refusal {
+  const code = name === "expires" ? "token_expired" : "caveat_denied";
+  return refuse(code, `caveat ${index} forbids this call: ${reason}`, { token: 0, caveat: { index, text } });
 }
 
 function missingCaveat(names: ReadonlySet<CaveatName>, requirements: Requirements): CaveatName | undefined {

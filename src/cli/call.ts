@@ -15,7 +15,6 @@ import {
   signCall,
   signDescribe,
 } from "../sdk/client.ts";
-import { bip340Signer } from "../signature/bip340.ts";
 import { parseIdentifier } from "../token/macaroon.ts";
 import {
   type Command,
@@ -28,7 +27,7 @@ import {
   type Values,
 } from "./command.ts";
 import { describedText } from "./description.ts";
-import { messageOf, readHolderKey, readSecretText } from "./inputs.ts";
+import { messageOf, readSecretText, readSigner } from "./inputs.ts";
 import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
 
 export const DEFAULT_URL = "http://127.0.0.1:8787";
@@ -61,8 +60,8 @@ export const call: Command = {
     const asked = await readAsked(environment, values, positionals);
     if (asked instanceof UsageProblem) return asked;
     if (keyFile === undefined) return new UsageProblem("--key FILE is needed");
-    const key = await readHolderKey(environment, keyFile);
-    if (key instanceof UsageProblem) return key;
+    const signer = await readSigner(environment, keyFile);
+    if (signer instanceof UsageProblem) return signer;
     const input = await readToken(environment, values);
     if (input instanceof UsageProblem || isRefusal(input)) return input;
     const tenant = parseIdentifier(input.macaroon.identifier)?.tenant;
@@ -72,7 +71,7 @@ export const call: Command = {
     const caller = {
       url: text(values, "url") ?? DEFAULT_URL,
       token: input.text,
-      signer: bip340Signer(key, () => random(32)),
+      signer,
       now_ms: () => environment.now_ms(),
       random,
     };

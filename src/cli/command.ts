@@ -98,7 +98,12 @@ export function printable(outside: string): string {
   return outside.replace(/\p{Cc}|[\u2028\u2029]/gu, writtenOut);
 }
 
-/** The same for what may have several lines. */
+/** A caveat for a person: of a signature, which nobody compares by eye, only its beginning. */
+export function shortened(caveat: string): string {
+  return caveat.replace(/\b([0-9a-f]{8})[0-9a-f]{120}\b/, "$1…");
+}
+
+/** What came from outside and may have several lines, line by line. */
 export function printableLines(outside: string): string {
   return outside.split("\n").map(printable).join("\n");
 }

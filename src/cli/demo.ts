@@ -11,12 +11,11 @@ import { fetch } from "undici";
 import { type Code, isRefusal } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { type Caller, type CallOutcome, type SignedRequest, send, signCall } from "../sdk/client.ts";
-import { bip340Signer } from "../signature/bip340.ts";
 import { decodeToken, encodeToken } from "../token/envelope.ts";
 import { attenuate } from "./attenuate.ts";
 import { type Command, type Environment, flag, UsageProblem, type Values } from "./command.ts";
 import { type DemoGateway, startDemoGateway } from "./demo-gateway.ts";
-import { readHolderKey } from "./inputs.ts";
+import { readSigner } from "./inputs.ts";
 import { keygen } from "./keygen.ts";
 import { mint } from "./mint.ts";
 
@@ -137,13 +136,13 @@ class Tour {
     const made = await this.#run(keygen, { out: keyFile });
     const publicKey = String(made["public_key"]);
     const minted = await this.#run(mint, { actor, holder: publicKey, store: this.#gateway.store, ...flags });
-    const key = await readHolderKey(this.#environment, keyFile);
-    if (key instanceof UsageProblem) throw new Error(key.detail);
+    const signer = await readSigner(this.#environment, keyFile);
+    if (signer instanceof UsageProblem) throw new Error(signer.detail);
     const random = (length: number): Uint8Array => this.#environment.random(length);
     const caller: Caller = {
       url: this.#gateway.url,
       token: String(minted["token"]),
-      signer: bip340Signer(key, () => random(32)),
+      signer,
       now_ms: () => this.#environment.now_ms(),
       random,
     };

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { fromHex, toHex } from "../bytes.ts";
 import type { Refusal } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import { holderKey } from "../signature/bip340.ts";
+import { holderSigner } from "../signature/holder.ts";
+import type { Signer } from "../signature/scheme.ts";
 import type { Store } from "../store/contract.ts";
 import { probeStore } from "../store/probe.ts";
 import { s3Store } from "../store/s3.ts";
@@ -30,13 +31,12 @@ export async function readSecretText(
   }
 }
 
-export async function readHolderKey(environment: Environment, path: string): Promise<Secret | UsageProblem> {
+/** A signer from the file that `postern keygen --out` writes. */
+export async function readSigner(environment: Environment, path: string): Promise<Signer | UsageProblem> {
   const content = await readSecretText(environment, path);
   if (content instanceof UsageProblem) return content;
-  const key = holderKey(fromHex(content) ?? new Uint8Array());
-  return (
-    key ?? new UsageProblem(`${path} holds no secret key: 64 hex digits, as \`postern keygen\` writes them`)
-  );
+  const signer = holderSigner(content, (length) => environment.random(length));
+  return signer ?? new UsageProblem(`${path} holds no secret key as \`postern keygen\` writes them`);
 }
 
 export interface OpenStore {

@@ -1,22 +1,23 @@
 /** `postern keygen`: a key that signs requests. */
 import { closeSync, openSync, writeSync } from "node:fs";
-import { toHex } from "../bytes.ts";
-import { bip340Signer, holderKey } from "../signature/bip340.ts";
+import { newHolder } from "../signature/holder.ts";
 import { type Command, text, UsageProblem } from "./command.ts";
 import { messageOf } from "./inputs.ts";
 
 export const keygen: Command = {
   name: "keygen",
   summary: "make a holder key",
-  usage: "[--out FILE]",
-  options: { out: { type: "string" } },
-  help: { out: "write the secret key to this new file (mode 0600) and print the public key only" },
+  usage: "[--out FILE] [--alg bip340|ed25519]",
+  options: { out: { type: "string" }, alg: { type: "string" } },
+  help: {
+    out: "write the secret key to this new file (mode 0600) and print the public key only",
+    alg: "bip340 (default), or ed25519 for callers whose library has nothing else",
+  },
   async run(environment, values) {
-    // A random string is no key with probability 2^-128; asking again costs nothing.
-    let key = holderKey(environment.random(32));
-    while (key === undefined) key = holderKey(environment.random(32));
-    const { publicKey } = bip340Signer(key, () => environment.random(32));
-    const secret = toHex(key.expose());
+    const scheme = text(values, "alg") ?? "bip340";
+    if (scheme !== "bip340" && scheme !== "ed25519")
+      return new UsageProblem(`--alg ${scheme} is neither bip340 nor ed25519`);
+    const { secret, publicKey } = newHolder(scheme, (length) => environment.random(length));
     const path = text(values, "out");
     if (path === undefined)
       return {

@@ -5,13 +5,13 @@ import { type PublishedTenant, parsePublished, policyKey } from "../publish.ts";
 import type { Store } from "../store/contract.ts";
 import { readKeyring } from "../tenants.ts";
 import { attenuate, mintMacaroon } from "../token/chain.ts";
-import { encodeToken } from "../token/envelope.ts";
 import { activeKey } from "../token/keyring.ts";
 import { formatIdentifier } from "../token/macaroon.ts";
 import { type Command, type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
 import { DEFAULT_STORE, type OpenStore, openStore } from "./inputs.ts";
 import { chooseTenant } from "./tenant-input.ts";
 import { caveatsFromFlags, TOKEN_HELP, TOKEN_OPTIONS } from "./token-flags.ts";
+import { printToken, TOKEN_OUTPUT, TOKEN_OUTPUT_HELP } from "./token-output.ts";
 
 const DEFAULT_LIFETIME = "1h";
 
@@ -19,13 +19,14 @@ export const mint: Command = {
   name: "mint",
   summary: "mint a token",
   usage: "--actor type/id --holder PUBLIC_KEY [--expires 1h] [--protocol EXPRESSION] …",
-  options: { ...TOKEN_OPTIONS, store: { type: "string" }, tenant: { type: "string" } },
+  options: { ...TOKEN_OPTIONS, ...TOKEN_OUTPUT, store: { type: "string" }, tenant: { type: "string" } },
   help: {
     ...TOKEN_HELP,
     expires: `${TOKEN_HELP.expires} (default ${DEFAULT_LIFETIME})`,
     protocol: "expression: the allowed order of messages (default: the policy's protocol)",
     tenant: "which tenant (default: the only one in the store)",
     store: `where the tenant is published (default ${DEFAULT_STORE})`,
+    ...TOKEN_OUTPUT_HELP,
   },
   async run(environment, values) {
     const opened = await openStore(environment, values, "read");
@@ -65,9 +66,7 @@ async function mintFrom(opened: OpenStore, environment: Environment, values: Val
   if (key === undefined) return refuse("token_invalid", `tenant ${policy.tenant} has no active key`);
   const identifier = formatIdentifier(policy.tenant, key.kid, toBase64url(environment.random(16)));
   const macaroon = attenuate(mintMacaroon(key.secret, identifier), caveats);
-  if (isRefusal(macaroon)) return macaroon;
-  const token = encodeToken(macaroon);
-  return { json: { token }, text: token };
+  return isRefusal(macaroon) ? macaroon : printToken(macaroon, values);
 }
 
 async function readPublished(

@@ -1,4 +1,5 @@
 /** The options of `serve` that say how a node listens and how it stands among others, each checked before anything starts. */
+import { parseRange, type Range } from "../ip.ts";
 import {
   COMMIT_WINDOW,
   COMMIT_WINDOW_MAX,
@@ -19,6 +20,7 @@ export const NODE_OPTIONS = {
   host: { type: "string" },
   port: { type: "string" },
   authority: { type: "string", multiple: true },
+  "trusted-proxy": { type: "string", multiple: true },
   advertise: { type: "string" },
   lease: { type: "string" },
   window: { type: "string" },
@@ -29,6 +31,8 @@ export const NODE_HELP = {
   host: `address to listen on (default ${DEFAULT_HOST})`,
   port: `port to listen on, 0 for any (default ${DEFAULT_PORT})`,
   authority: "a host under which callers address this node, beside loopback; may be repeated",
+  "trusted-proxy":
+    "address/bits of proxies whose X-Forwarded-For and Forwarded are believed; may be repeated",
   advertise: "URL under which other nodes reach this one (default: where it listens)",
   lease: `how long the node may be silent before others take over (default ${LEASE_TTL_MS / 1000}s)`,
   window: `group commits of a shard in flight at once, 1 to ${COMMIT_WINDOW_MAX} (default ${COMMIT_WINDOW})`,
@@ -47,6 +51,8 @@ export function readNodeOptions(values: Values): NodeOptions | UsageProblem {
     return new UsageProblem(
       `--authority ${misspelt} must be a host in lower case, with its port where it has one`,
     );
+  const trustedProxies = readProxies(texts(values, "trusted-proxy"));
+  if (trustedProxies instanceof UsageProblem) return trustedProxies;
   const advertise = text(values, "advertise");
   if (advertise !== undefined && !/^https?:$/.test(URL.parse(advertise)?.protocol ?? ""))
     return new UsageProblem(`--advertise ${advertise} is no http or https URL`);
@@ -65,11 +71,23 @@ export function readNodeOptions(values: Values): NodeOptions | UsageProblem {
     host,
     port: Number(port),
     authorities,
+    trustedProxies,
     leaseTtl_ms,
     window,
     shards,
     ...(advertise !== undefined && { advertise }),
   };
+}
+
+function readProxies(given: readonly string[]): readonly Range[] | UsageProblem {
+  const ranges: Range[] = [];
+  for (const proxy of given) {
+    const range = parseRange(proxy);
+    if (range === undefined)
+      return new UsageProblem(`--trusted-proxy ${proxy} must be a range of addresses such as 10.0.0.0/8`);
+    ranges.push(range);
+  }
+  return ranges;
 }
 
 function wholeNumber(values: Values, name: string, usual: number, most: number): number | UsageProblem {

@@ -7,6 +7,7 @@
 import { fromUtf8 } from "../bytes.ts";
 import { type Problem, type Refusal, refuse } from "../errors.ts";
 import { FORWARD_MARGIN_MS } from "../limits.ts";
+import { CLIENT_HEADER } from "./vouching.ts";
 
 /** How often a request has been passed on, and how long its caller still waits. Beside the caller's own headers. */
 export const HOPS_HEADER = "postern-hops";
@@ -25,6 +26,7 @@ const OF_THE_CONNECTION = new Set([
   "content-length",
   HOPS_HEADER,
   REMAINING_HEADER,
+  CLIENT_HEADER,
 ]);
 
 export interface OutgoingRequest {
@@ -53,6 +55,8 @@ export interface Incoming {
   readonly request: Request;
   readonly body: Uint8Array;
   readonly hops: number;
+  /** Headers for the next node, beside the caller's own. */
+  readonly more: Readonly<Record<string, string>>;
   /** Takes the request's nonce, before the call is done here. Refusals: `replayed`, `overloaded`. */
   readonly admit: () => Refusal | undefined;
 }
@@ -71,13 +75,14 @@ export interface Leader {
  */
 export async function forward(
   send: Send,
-  { request, body, hops }: Omit<Incoming, "admit">,
+  { request, body, hops, more }: Omit<Incoming, "admit">,
   leader: Leader,
   remaining_ms: number,
 ): Promise<Response | Refusal | "unsent"> {
   const { pathname, search } = new URL(request.url);
   const headers: Record<string, string> = {};
   for (const [name, value] of request.headers) if (!OF_THE_CONNECTION.has(name)) headers[name] = value;
+  Object.assign(headers, more);
   headers[HOPS_HEADER] = String(hops + 1);
   headers[REMAINING_HEADER] = String(Math.max(1, Math.floor(remaining_ms)));
   const url = new URL(`${pathname}${search}`, leader.url).href;

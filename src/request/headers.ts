@@ -4,17 +4,27 @@ import { IDEMPOTENCY_KEY_LENGTH_MAX, REQUEST_TIMEOUT_MS_MAX } from "../limits.ts
 
 const SCHEME = /^macaroon +(\S+)$/i;
 
+/** Without the spaces and tabs around it, and nothing else: to `trim`, more is white space than to HTTP (RFC 9110). */
+export function withoutSpaces(field: string): string {
+  let [start, end] = [0, field.length];
+  while (start < end && isSpace(field, start)) start++;
+  while (end > start && isSpace(field, end - 1)) end--;
+  return field.slice(start, end);
+}
+
+const isSpace = (text: string, at: number): boolean => text[at] === " " || text[at] === "\t";
+
 /** `Authorization: Macaroon <token>` → the token's text. */
 export function readAuthorization(field: string | null): string | Refusal {
   if (field === null) return refuse("token_malformed", "the request has no Authorization: Macaroon <token>");
-  const token = SCHEME.exec(field.trim())?.[1];
+  const token = SCHEME.exec(withoutSpaces(field))?.[1];
   return token ?? refuse("token_malformed", "Authorization must be one `Macaroon <token>`");
 }
 
 /** A quoted string without escapes, as in draft-ietf-httpapi-idempotency-key-header. */
 export function readIdempotencyKey(field: string | null): string | undefined | Refusal {
   if (field === null) return undefined;
-  const key = /^"([\x20\x21\x23-\x5b\x5d-\x7e]+)"$/.exec(field.trim())?.[1];
+  const key = /^"([\x20\x21\x23-\x5b\x5d-\x7e]+)"$/.exec(withoutSpaces(field))?.[1];
   if (key !== undefined && key.length <= IDEMPOTENCY_KEY_LENGTH_MAX) return key;
   return refuse(
     "malformed_request",
@@ -25,7 +35,7 @@ export function readIdempotencyKey(field: string | null): string | undefined | R
 /** `Request-Timeout-Ms`: how long the caller waits, in ms. */
 export function readTimeout(field: string | null): number | Refusal {
   if (field === null) return REQUEST_TIMEOUT_MS_MAX;
-  const timeout_ms = /^[1-9][0-9]{0,8}$/.test(field.trim()) ? Number(field) : 0;
+  const timeout_ms = /^[1-9][0-9]{0,8}$/.test(withoutSpaces(field)) ? Number(field) : 0;
   return timeout_ms >= 1 && timeout_ms <= REQUEST_TIMEOUT_MS_MAX
     ? timeout_ms
     : refuse("malformed_request", `Request-Timeout-Ms must be 1 to ${REQUEST_TIMEOUT_MS_MAX}`);

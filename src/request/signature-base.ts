@@ -8,10 +8,15 @@
 import { type InnerList, isInnerList, parseDictionary, serializeInnerList } from "structured-headers";
 import { type Refusal, refuse } from "../errors.ts";
 import { NONCE_LENGTH_MAX, NONCE_LENGTH_MIN } from "../limits.ts";
-import { PUBLIC_KEY } from "../names.ts";
+import { ED25519_PREFIX, HOLDER } from "../names.ts";
+import { withoutSpaces } from "./headers.ts";
 
 export const TAG = "postern";
-export const BIP340 = "bip340-secp256k1-sha256";
+
+/** The algorithm of RFC 9421 that goes with a key. */
+function algorithmOf(keyid: string): string {
+  return keyid.startsWith(ED25519_PREFIX) ? "ed25519" : "bip340-secp256k1-sha256";
+}
 
 /** Covered by every signature; `idempotency-key` also, where the request has that header. */
 const COMPONENTS = ["@method", "@authority", "@path", "@query", "authorization", "content-digest"] as const;
@@ -34,7 +39,7 @@ export interface SignatureParameters {
   readonly created: number;
   readonly expires: number;
   readonly nonce: string;
-  /** The x-only public key, 64 hex digits. */
+  /** The public key as a holder caveat names it: 64 hex digits, with `ed25519:` before them where it is such a key. */
   readonly keyid: string;
 }
 
@@ -61,7 +66,7 @@ export function composeSignature(
       ["expires", parameters.expires],
       ["nonce", parameters.nonce],
       ["keyid", parameters.keyid],
-      ["alg", BIP340],
+      ["alg", algorithmOf(parameters.keyid)],
       ["tag", TAG],
     ]),
   ];
@@ -87,7 +92,11 @@ export function readSignature(message: SignedMessage): ReceivedSignature | Refus
   const value = signatures.get(label)?.[0];
   if (!(value instanceof ArrayBuffer) || value.byteLength !== 64)
     return invalid("Signature has no 64 bytes of that label");
-  return { ...parameters, signature: new Uint8Array(value), base: baseOf(message, list) };
+  const signature = new Uint8Array(value);
+  // Parsers of RFC 9651 take more than one text for the same bytes; a changed one is refused all the same.
+  if (!message.field("signature")?.includes(`:${btoa(String.fromCharCode(...signature))}:`))
+    return invalid("Signature is not in canonical base64");
+  return { ...parameters, signature, base: baseOf(message, list) };
 }
 
 function invalid(detail: string): Refusal {
@@ -127,9 +136,9 @@ function readParameters(parameters: InnerList[1]): SignatureParameters | string 
     return "the signature needs created and expires, in seconds";
   if (typeof nonce !== "string" || !NONCE.test(nonce))
     return `the signature needs a nonce of ${NONCE_LENGTH_MIN} to ${NONCE_LENGTH_MAX} base64 characters`;
-  if (alg !== BIP340) return `the signature's alg must be "${BIP340}"`;
-  if (typeof keyid !== "string" || !PUBLIC_KEY.test(keyid))
-    return "the signature's keyid must be an x-only public key, 64 hex digits";
+  if (typeof keyid !== "string" || !HOLDER.test(keyid))
+    return "the signature's keyid must be a public key, 64 hex digits or ed25519: and 64 hex digits";
+  if (alg !== algorithmOf(keyid)) return `the signature's alg must be "${algorithmOf(keyid)}" for that keyid`;
   if (parameters.size !== 6) return "the signature has parameters that this gate does not know";
   return { created, expires, nonce, keyid };
 }
@@ -157,6 +166,6 @@ function valueOf(message: SignedMessage, name: string): string {
     case "@query":
       return message.query;
     default:
-      return message.field(name)?.trim() ?? "";
+      return withoutSpaces(message.field(name) ?? "");
   }
 }

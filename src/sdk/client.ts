@@ -4,12 +4,12 @@
  * Every call carries an idempotency key, so a call whose answer was lost may be sent again with the same key and
  * takes effect once. A refusal is an answer, not an exception; only a gate that cannot be reached throws.
  */
-import { fromHex, toBase64url, utf8 } from "../bytes.ts";
+import { toBase64url, utf8 } from "../bytes.ts";
 import type { Problem } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { contentDigest } from "../request/digest.ts";
 import { composeSignature } from "../request/signature-base.ts";
-import { bip340Signer, HTTP_SIGNATURE_TAG, holderKey, taggedHash } from "../signature/bip340.ts";
+import { holderSigner, requestMessage } from "../signature/holder.ts";
 import type { Signer } from "../signature/scheme.ts";
 import { type BatchCall, batchBody } from "./batch.ts";
 
@@ -18,10 +18,9 @@ export { type BatchCall, type BatchValue, ResultReference, resultOf } from "./ba
 /** Long enough for a slow network, short enough that a captured request is soon worthless. */
 const SIGNATURE_LIFETIME_S = 30;
 
-/** A signer from the text that `postern keygen` writes. @returns `undefined` where it is no secret key. */
+/** A signer from the text that `postern keygen` writes, of either scheme. @returns `undefined` where it is no secret key. */
 export function signerFromHex(hex: string, random: (length: number) => Uint8Array): Signer | undefined {
-  const key = holderKey(fromHex(hex.trim()) ?? new Uint8Array());
-  return key && bip340Signer(key, () => random(32));
+  return holderSigner(hex.trim(), random);
 }
 
 export interface Caller {
@@ -170,7 +169,7 @@ function signed(
     nonce: toBase64url(caller.random(16)),
     keyid: caller.signer.publicKey,
   });
-  const signature = caller.signer.sign(taggedHash(HTTP_SIGNATURE_TAG, base));
+  const signature = caller.signer.sign(requestMessage(caller.signer.publicKey, base));
   headers["signature-input"] = `sig=${input}`;
   headers["signature"] = `sig=:${btoa(String.fromCharCode(...signature))}:`;
   return { url: url.href, headers };

@@ -39,7 +39,7 @@ export interface SplitOptions extends RestrictOptions {
 }
 
 /**
- * @param token in any form that a gate reads, but v1
+ * @param token in any form that a gate reads
  * @param protocols an expression for each part, two or more
  * @returns a token for each part, or `out_of_order` with a shortest `word` that the parts could send and the token
  *   does not admit; `malformed_request` and the token's own refusals where something cannot be read

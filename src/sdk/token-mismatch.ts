@@ -8,7 +8,7 @@ import { parseCaveat } from "../authorize/caveats.ts";
 import { fromUtf8 } from "../bytes.ts";
 import { isRefusal } from "../errors.ts";
 import { type Automaton, compileProtocol } from "../protocol/automaton.ts";
-import { decodeToken } from "../token/envelope.ts";
+import { decodeTokens } from "../token/envelope.ts";
 
 /**
  * @param token with or without discharges
@@ -16,8 +16,9 @@ import { decodeToken } from "../token/envelope.ts";
  * @returns why not, with a shortest word that is refused
  */
 export function tokenMismatch(token: string, own: Automaton, done: readonly string[]): string | undefined {
-  const macaroon = decodeToken(token.split(",")[0] ?? "");
-  if (isRefusal(macaroon)) return macaroon.detail;
+  const tokens = decodeTokens(token);
+  if (isRefusal(tokens)) return tokens.detail;
+  const [macaroon] = tokens;
   const start = stateAfter(own, done);
   if (start === undefined) return `${done.join(", ")} is no beginning of the protocol`;
   for (const [index, { cid, vid }] of macaroon.unsafeCaveats.entries()) {

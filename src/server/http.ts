@@ -3,14 +3,19 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, type Http2Bindings, type HttpBindings } from "@hono/node-server";
 import { toHex } from "../bytes.ts";
 import { refuse, toProblem } from "../errors.ts";
 import { DRAIN_GRACE_MS, HEADERS_BYTES_MAX, RECEIVE_TIMEOUT_MS } from "../limits.ts";
 import { problemResponse } from "../record/reply.ts";
 
-export function createHttp(fetch: (request: Request) => Response | Promise<Response>): Server {
-  const listener = getRequestListener(fetch, {
+/** @param fetch gets the address at the other end of the socket, too */
+export function createHttp(
+  fetch: (request: Request, peer: string | undefined) => Response | Promise<Response>,
+): Server {
+  const handle = (request: Request, { incoming }: HttpBindings | Http2Bindings) =>
+    fetch(request, incoming.socket.remoteAddress);
+  const listener = getRequestListener(handle, {
     errorHandler: () =>
       problemResponse(refuse("malformed_request", "the request cannot be read"), toHex(randomBytes(8))),
   });

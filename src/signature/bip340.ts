@@ -5,15 +5,13 @@
  * being one for another).
  */
 import { schnorr } from "@noble/curves/secp256k1.js";
-import { fromHex, toHex, utf8 } from "../bytes.ts";
+import { fromHex, toHex } from "../bytes.ts";
 import { Secret } from "../secret.ts";
 import type { SignatureScheme, Signer } from "./scheme.ts";
 
-export const HTTP_SIGNATURE_TAG = "postern/http-signature/v1";
-
 /** hash_tag(x) = SHA-256(SHA-256(tag) ‖ SHA-256(tag) ‖ x); 32 bytes. */
-export function taggedHash(tag: string, text: string): Uint8Array {
-  return schnorr.utils.taggedHash(tag, utf8(text));
+export function taggedHash(tag: string, message: Uint8Array): Uint8Array {
+  return schnorr.utils.taggedHash(tag, message);
 }
 
 export const bip340: SignatureScheme = {

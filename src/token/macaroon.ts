@@ -29,6 +29,8 @@ export interface VerifiedCaveat {
   readonly text: string;
   /** The chain signature after this caveat (32 bytes). A secret; monitor ids are derived from it. */
   readonly tail: Uint8Array;
+  /** The chain signature before it: what a holder signs who hands the token on with this caveat. A secret as well. */
+  readonly tailBefore: Uint8Array;
 }
 
 declare const verified: unique symbol;

@@ -17,7 +17,7 @@ import { concat, fromUtf8, toHex, utf8 } from "../bytes.ts";
 import { decodeChecked, encodeChecked } from "../checked.ts";
 import { type Refusal, type RefusalFacts, refuse } from "../errors.ts";
 import { REVOCATION_GRACE_MS, REVOCATIONS_PER_PAGE, REVOCATIONS_PER_TENANT_MAX } from "../limits.ts";
-import { PUBLIC_KEY, TENANT_NAME } from "../names.ts";
+import { HOLDER, TENANT_NAME } from "../names.ts";
 import type { VerifiedMacaroon } from "./macaroon.ts";
 
 /** Each kind, with the shape of the value that says what is revoked. */
@@ -27,7 +27,7 @@ const VALUES = {
   /** The digest of a tail: the token as attenuated there, and every descendant; its ancestors stay. */
   subtree: /^[0-9a-f]{64}$/,
   /** A public key: what it signs, and every token whose chain names it. */
-  holder: PUBLIC_KEY,
+  holder: HOLDER,
   /** A key of the tenant's ring: every token that was minted with it. */
   kid: /^[1-9][0-9]{0,8}$/,
   /** The tenant's own name: every token of the tenant, for ever. */

@@ -12,7 +12,11 @@ import { tailsOf } from "./chain.ts";
 import { type Macaroon, parseIdentifier, type VerifiedCaveat, type VerifiedMacaroon } from "./macaroon.ts";
 
 /** Refusals: `token_invalid`, `discharge_missing`, `unknown_caveat`. */
-export function verify(macaroon: Macaroon, secret: Secret): VerifiedMacaroon | Refusal {
+export function verify(
+  macaroon: Macaroon,
+  secret: Secret,
+  discharges: readonly Macaroon[] = [],
+): VerifiedMacaroon | Refusal {
   const tails = tailsOf(secret, macaroon.identifier, macaroon.unsafeCaveats);
   const last = tails.at(-1);
   if (last === undefined || !equalConstantTime(last, macaroon.signature))
@@ -27,14 +31,16 @@ export function verify(macaroon: Macaroon, secret: Secret): VerifiedMacaroon | R
   for (const [index, caveat] of macaroon.unsafeCaveats.entries()) {
     const text = fromUtf8(caveat.cid);
     if (caveat.vid !== undefined) return missingDischarge(index, caveat.location);
-    const tail = tails[index + 1];
-    if (text === undefined || tail === undefined)
+    const [tailBefore, tail] = [tails[index], tails[index + 1]];
+    if (text === undefined || tail === undefined || tailBefore === undefined)
       return refuse("unknown_caveat", `caveat ${index} is refused because it is not UTF-8 text`, {
         token: 0,
         caveat: { index, text: "(not UTF-8)" },
       });
-    caveats.push({ index, text, tail });
+    caveats.push({ index, text, tail, tailBefore });
   }
+  if (discharges.length > 0)
+    return refuse("token_invalid", "the request carries a discharge that no caveat asks for", { token: 1 });
   // The one cast of this type: what stands above is what it claims.
   return { identifier, caveats } as unknown as VerifiedMacaroon;
 }

@@ -5,8 +5,8 @@
  * turn carries the seed of its call into the state, so a state tells which calls took effect, in which order.
  */
 
-import type { Actor } from "../../src/actor/actor.ts";
-import { isOver, type MonitorState } from "../../src/actor/monitors.ts";
+import type { Actor, MonitorState } from "../../src/actor/actor.ts";
+import { isOver } from "../../src/actor/per-root.ts";
 import type { Call, CaveatMonitor, Protocols } from "../../src/actor/shard.ts";
 import type { Message, TurnResult, Word } from "../../src/actor/word.ts";
 import type { Turn } from "../../src/dispatch/sandbox.ts";
@@ -81,6 +81,7 @@ export function batchOf(word: Word<Message>, given: Partial<Call> = {}): Call {
     behaviour: BEHAVIOUR,
     become: new Map(),
     monitors: [],
+    counts: [],
     messages: undefined,
     idempotency: undefined,
     nonce: { key: `nonce-${seed}`, until_s: NOW_MS / 1000 + 90 },

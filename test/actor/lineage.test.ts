@@ -25,6 +25,7 @@ import { Secret } from "../../src/secret.ts";
 import { attenuate, mintMacaroon } from "../../src/token/chain.ts";
 import type { Macaroon } from "../../src/token/macaroon.ts";
 import { verify } from "../../src/token/verify.ts";
+import { ACCESS, SIGNATURES } from "../authorize/arbitrary.ts";
 import { anyLetter, anyProtocol, repeat } from "../protocol/arbitrary.ts";
 import { begin, follow, type Nfa, nfaOf, type States, sizeOf } from "../protocol/nfa.ts";
 import { LETTERS } from "../protocol/oracle.ts";
@@ -62,8 +63,9 @@ interface Token {
 /** What a gate makes of a token, and what the oracle does. `undefined` where the token does not pass at all. */
 function presented(macaroon: Macaroon): Token | undefined {
   const verified = must(verify(macaroon, SECRET));
-  const access = { actor: { type: "account", id: "1" }, message: "any", now_ms: NOW_MS, signer: "" };
-  const grant = authorize(verified, access, { holder: "optional" });
+  const actor = { type: "account", id: "1" };
+  const access = { ...ACCESS, actor, message: "any", now_ms: NOW_MS, signer: "" };
+  const grant = authorize(verified, access, { holder: "optional", signatures: SIGNATURES });
   if (isRefusal(grant)) return undefined;
   const monitors = grant.protocols.map(({ index, text, expression, tail, until_ms }): CaveatMonitor => {
     return { id: monitorId(tail), automaton: compiled(expression), caveat: { index, text }, until_ms };

@@ -1,6 +1,11 @@
 /** Accesses and caveats from one small world, so that they meet often. */
 import * as fc from "fast-check";
 import type { Access } from "../../src/authorize/caveats.ts";
+import { parseAddress } from "../../src/ip.ts";
+import type { Json } from "../../src/json.ts";
+import { bip340 } from "../../src/signature/bip340.ts";
+import { ed25519 } from "../../src/signature/ed25519.ts";
+import { HolderSignatures } from "../../src/signature/holder.ts";
 
 export const NOW_MS = Date.parse("2030-06-01T12:00:00Z");
 export const [ALICE, MALLORY] = ["a1".repeat(32), "e4".repeat(32)] as const;
@@ -8,9 +13,14 @@ export const [ALICE, MALLORY] = ["a1".repeat(32), "e4".repeat(32)] as const;
 export const ACCESS: Access = {
   actor: { type: "account", id: "alice" },
   message: "deposit",
+  args: { amount: 5 },
   now_ms: NOW_MS,
   signer: ALICE,
+  address: parseAddress("192.0.2.7"),
+  authority: "gate.example",
 };
+
+export const SIGNATURES = new HolderSignatures(bip340, ed25519);
 
 /** What a token needs to be used at all, and what admits `ACCESS`. */
 export const USABLE: readonly [actor: string, expires: string, holder: string] = [
@@ -31,7 +41,10 @@ export const anyAccess: fc.Arbitrary<Access> = fc.record({
   actor: fc.record({ type: fc.constantFrom("account", "till"), id: fc.constantFrom("alice", "bob") }),
   message: anyMessage,
   now_ms: fc.constantFrom(NOW_MS - 1, NOW_MS, NOW_MS + 1, Date.parse("2025-01-01T00:00:00Z")),
+  args: fc.constantFrom<Json>({}, { amount: 5 }, { amount: 500 }, { amount: "5" }, [1, 2]),
   signer: fc.constantFrom(ALICE, MALLORY),
+  address: fc.constantFrom("192.0.2.7", "192.0.3.7", "2001:db8::7", "unknown").map(parseAddress),
+  authority: fc.constantFrom("gate.example", "gate.example:8443", "127.0.0.1:8787"),
 });
 
 /** Caveats of the registry, each well-formed. */
@@ -44,6 +57,25 @@ export const anyCaveat = fc.oneof(
   fc
     .constantFrom("deposit*", "open;(deposit|withdraw)*", "balance @ 0123abcd")
     .map((text) => `protocol = ${text}`),
+  fc
+    .constantFrom(
+      "args.amount <= 100",
+      "!(args.amount > 100)",
+      "message != 'withdraw' || args.amount < 10",
+      "has(args.amount) && actor.id == 'alice'",
+      "now < timestamp('2030-06-01T12:00:00Z')",
+      "client.ip.startsWith('192.0.')",
+      "args[0] == 1",
+      "1",
+    )
+    .map((text) => `when = ${text}`),
+  fc
+    .constantFrom("192.0.2.0/24", "192.0.2.0/24,2001:db8::/32", "0.0.0.0/0", "::/0", "10.0.0.0/8")
+    .map((text) => `client_ip in ${text}`),
+  fc.constantFrom("uses <= 1", "uses <= 3", "rate <= 1/s", "rate <= 10/5m"),
+  fc
+    .constantFrom("https://gate.example", "http://127.0.0.1:8787", "https://other.example")
+    .map((text) => `audience = ${text}`),
 );
 
 /** Texts that no gate of this version reads: unknown names, wrong operators, values out of form. */
@@ -128,6 +160,64 @@ export const unknownCaveats = [
   "protocol = a @ 0123ABCD",
   "protocol = a @ 0123abcd @ 0123abcd",
   "protocol in a;b",
+  "holder = ed25519:",
+  `holder = ed25519:${"A1".repeat(32)}`,
+  `holder = Ed25519:${"a1".repeat(32)}`,
+  `holder = bip340:${"a1".repeat(32)}`,
+  "delegate =",
+  `delegate = ${"a1".repeat(32)}`,
+  `delegate = ${"a1".repeat(32)} `,
+  `delegate = ${"a1".repeat(32)}  ${"00".repeat(64)}`,
+  `delegate = ${"a1".repeat(32)} ${"00".repeat(63)}`,
+  `delegate = ${"a1".repeat(32)} ${"00".repeat(65)}`,
+  `delegate = ${"a1".repeat(32)} ${"0A".repeat(64)}`,
+  `delegate = ${"a1".repeat(32)} ${"00".repeat(64)} x`,
+  `delegate = ${"a1".repeat(31)} ${"00".repeat(64)}`,
+  "when = ",
+  "when in args.amount",
+  "when = args.amount <=",
+  "when = arg.amount <= 1",
+  "when = args.name.matches('a')",
+  "when = f(1)",
+  "when = args.items.map(args, 1) == []",
+  "when = google.protobuf.Duration{} == null",
+  `when = ${"(".repeat(17)}true${")".repeat(17)}`,
+  `when = ${"true &&".repeat(80)} true`,
+  "client_ip = 10.0.0.0/8",
+  "client_ip in ",
+  "client_ip in 10.0.0.1",
+  "client_ip in 10.0.0.1/8",
+  "client_ip in 10.0.0.0/33",
+  "client_ip in 10.0.0.0/8,",
+  "client_ip in 10.0.0.0/8, 11.0.0.0/8",
+  "client_ip in localhost",
+  "uses = 1",
+  "uses < 1",
+  "uses <= 0",
+  "uses <= 01",
+  "uses <= -1",
+  "uses <= 1.5",
+  "uses <= 1e3",
+  "uses <= 1000000000",
+  "rate <= 10",
+  "rate <= 10/",
+  "rate <= 0/s",
+  "rate <= 10/0s",
+  "rate <= 10/w",
+  "rate <= 10/ms",
+  "rate <= 10/m ",
+  "rate <= 10 / m",
+  "rate <= 10/32d",
+  "rate <= 10/9999h",
+  "audience = gate.example",
+  "audience = https://gate.example/",
+  "audience = https://gate.example:443",
+  "audience = https://Gate.example",
+  "audience = https://gate.example/x",
+  "audience = https://u@gate.example",
+  "audience = ftp://gate.example",
+  "audience = null",
+  "audience = *",
   "role = admin",
   "constructor = x",
   "__proto__ = x",

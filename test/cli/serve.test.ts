@@ -295,6 +295,8 @@ describe("serve", () => {
     taken.close();
     expect(await postern(["serve", "--store", "s4://bucket"])).toMatchObject({ code: 2 });
     expect(await postern(["serve", "--store", store, "--port", "http"])).toMatchObject({ code: 2 });
+    for (const proxy of ["10.0.0.1", "10.0.0.1/8", "proxy.example"])
+      expect(await postern(["serve", "--store", store, "--trusted-proxy", proxy])).toMatchObject({ code: 2 });
     expect(await postern(["serve", "--store", store, "--policies", file("nowhere")])).toMatchObject({
       code: 2,
     });

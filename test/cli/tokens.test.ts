@@ -39,6 +39,19 @@ describe("keygen", () => {
   });
 });
 
+describe("keygen --alg", () => {
+  it("makes keys of both schemes, told apart by their names", async () => {
+    const { secret_key, public_key } = await json(["keygen", "--alg", "ed25519"]);
+    expect([secret_key, public_key]).toEqual([
+      expect.stringMatching(/^ed25519:[0-9a-f]{64}$/),
+      expect.stringMatching(/^ed25519:[0-9a-f]{64}$/),
+    ]);
+    const { public_key: usual } = await json(["keygen", "--alg", "bip340"]);
+    expect(usual).toMatch(/^[0-9a-f]{64}$/);
+    expect(await postern(["keygen", "--alg", "rsa"])).toMatchObject({ code: 2, stdout: "" });
+  });
+});
+
 describe("mint", () => {
   it("gives actor, expiry, holder and the policy's protocol unless told less", async () => {
     const { caveats, identifier, tenant, kid, size_bytes } = await json([
@@ -92,6 +105,12 @@ describe("mint", () => {
       "a caveat that no gate knows",
       ["--actor", "account/1", "--holder", HOLDER, "--caveat", "colour = blue"],
     ],
+    ["a condition that is not CEL", ["--actor", "account/1", "--holder", HOLDER, "--when", "args.amount <="]],
+    ["a condition about nothing", ["--actor", "account/1", "--holder", HOLDER, "--when", "arg.amount < 5"]],
+    ["an address that is none", ["--actor", "account/1", "--holder", HOLDER, "--client-ip", "localhost"]],
+    ["no use at all", ["--actor", "account/1", "--holder", HOLDER, "--uses", "0"]],
+    ["a rate without a period", ["--actor", "account/1", "--holder", HOLDER, "--rate", "10"]],
+    ["an audience that is no origin", ["--actor", "account/1", "--holder", HOLDER, "--audience", "gate"]],
     ["an unknown tenant", ["--actor", "account/1", "--holder", HOLDER, "--tenant", "nobody"]],
     ["an unknown option", ["--actor", "account/1", "--colour", "blue"]],
   ])("refuses %s", async (what, args) => {
@@ -114,6 +133,14 @@ describe("mint", () => {
     ]);
     expect(stderr).toContain("column 8");
     expect(stderr).toContain("\n  open ; | close\n         ^\n");
+  });
+
+  it("shows the place of a mistake in a condition", async () => {
+    const args = ["mint", "--store", store, "--actor", "account/1", "--holder", HOLDER];
+    const { stderr } = await postern([...args, "--when", "args.amount <= 100 or true"]);
+    expect(stderr).toContain(
+      "\n  args.amount <= 100 or true\n                     ^\nits condition is not CEL: column 20",
+    );
   });
 
   it("says so where there is no store, and makes none; or where the master key is another", async () => {
@@ -146,12 +173,109 @@ describe("attenuate", () => {
     }
   });
 
+  it("writes what other libraries read, and reads it back as the same token", async () => {
+    const args = ["attenuate", "--token", file("token"), "--caveat", "message in deposit", "--format"];
+    const same = (await postern([...args, "pst"])).stdout;
+    const starts: Readonly<Record<string, RegExp>> = { v1: /^MDA/, v2: /^AgEH/, json: /^\{"v":2,/ };
+    for (const [format, start] of Object.entries(starts)) {
+      const { code, stdout } = await postern([...args, format]);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(start) });
+      const back = await postern(["attenuate", "--caveat", "message in deposit"], { stdin: stdout });
+      const again = await postern(["attenuate", "--caveat", "message in deposit"], { stdin: same });
+      expect(back).toEqual(again);
+    }
+    expect(await postern([...args, "v3"])).toMatchObject({ code: 2, stdout: "" });
+  });
+
+  it("does not bind a token to a second key, which would make it nobody's", async () => {
+    const { code, stderr } = await postern(["attenuate", "--holder", "b".repeat(64)], { stdin: token });
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("postern delegate") });
+    expect(await postern(["attenuate", "--holder", HOLDER], { stdin: token })).toMatchObject({ code: 0 });
+  });
+
+  it("does not narrow a token away from its discharges", async () => {
+    const { code, stderr } = await postern(["attenuate", "--message", "a"], { stdin: `${token},${token}` });
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("narrow the token alone") });
+  });
+
+  it("writes every kind of caveat from its flag, in the order in which a token carries them", async () => {
+    const flags = {
+      "--audience": "https://gate.example",
+      "--client-ip": "192.0.2.7, 2001:db8::/32",
+      "--message": "deposit",
+      "--when": "args.amount <= 100\n  && message == 'deposit'",
+      "--uses": "3",
+      "--rate": "10/m",
+      "--not-before": "2020-01-01T00:00:00Z",
+    };
+    const args = Object.entries(flags).flat();
+    const { token: narrowed } = await json(["attenuate", "--token", file("token"), ...args]);
+    const { caveats } = await json(["inspect"], { stdin: String(narrowed) });
+    const added = (caveats as { text: string; known: boolean }[]).slice(4);
+    expect(added.map(({ text }) => text)).toEqual([
+      "not_before >= 2020-01-01T00:00:00Z",
+      "audience = https://gate.example",
+      "client_ip in 192.0.2.7/32,2001:db8::/32",
+      "message in deposit",
+      "when = args.amount <= 100 && message == 'deposit'",
+      "uses <= 3",
+      "rate <= 10/m",
+    ]);
+    expect(added.every(({ known }) => known)).toBe(true);
+  });
+
   it("refuses a cut token, a protocol that is a bomb, and nothing to add", async () => {
     const cut = await postern(["attenuate", "--message", "a"], { stdin: token.slice(0, -5) });
     expect(cut).toMatchObject({ code: 1, stderr: expect.stringContaining("token_truncated") });
     const bomb = Array.from({ length: 12 }, (_, i) => `o${i};u${i}*;c${i}`).join("&");
     expect(await postern(["attenuate", "--protocol", bomb], { stdin: token })).toMatchObject({ code: 2 });
     expect(await postern(["attenuate"], { stdin: token })).toMatchObject({ code: 2 });
+  });
+});
+
+describe("delegate", () => {
+  const keys = async (name: string, ...alg: string[]): Promise<string> => {
+    const { stdout } = await postern(["keygen", "--out", file(name), ...alg]);
+    return stdout.trim();
+  };
+
+  it("hands a token on, offline, with restrictions before it", async () => {
+    const [ada, bob] = [await keys("ada.key"), await keys("bob.key", "--alg", "ed25519")];
+    const minted = await json(["mint", "--store", store, "--actor", "account/42", "--holder", ada]);
+    const stdin = String(minted["token"]);
+    const args = ["delegate", "--to", bob, "--key", file("ada.key"), "--message", "balance"];
+    const { token: delegated } = await json(args, { stdin });
+    const { caveats, status } = await json(["inspect", "--store", store], { stdin: String(delegated) });
+    expect((caveats as { text: string }[]).slice(4).map(({ text }) => text)).toEqual([
+      "message in balance",
+      expect.stringMatching(new RegExp(`^delegate = ${bob} [0-9a-f]{128}$`)),
+    ]);
+    expect(status).toBe("verified");
+    const explained = ["explain", "--actor", "account/42", "--message", "balance", "--after", "open"];
+    const { allowed, checks } = await json(explained, { stdin: String(delegated) });
+    expect(allowed).toBe(true);
+    expect((checks as unknown[]).at(-1)).toEqual({
+      caveat: expect.stringContaining("delegate = "),
+      ok: null,
+      reason: "not checked: the former holder's signature is verified at the gate",
+    });
+    const byAda = await json([...explained, "--signer", ada], { stdin: String(delegated) });
+    expect(byAda).toMatchObject({ allowed: false });
+  });
+
+  it("is for the holder alone", async () => {
+    const eve = await keys("eve.key");
+    const { code, stdout, stderr } = await postern(["delegate", "--to", eve, "--key", file("eve.key")], {
+      stdin: token,
+    });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain("this key cannot hand the token on");
+    for (const args of [
+      ["--to", eve],
+      ["--key", file("eve.key")],
+      ["--to", eve, "--key", file("eve.key"), "--holder", eve],
+    ])
+      expect(await postern(["delegate", ...args], { stdin: token })).toMatchObject({ code: 2, stdout: "" });
   });
 });
 
@@ -271,6 +395,48 @@ describe("inspect", () => {
   });
 });
 
+describe("inspect warns", () => {
+  const warningsOf = async (...caveats: string[]): Promise<unknown> => {
+    const args = ["attenuate", "--token", file("token"), ...caveats.flatMap((text) => ["--caveat", text])];
+    const { stdout } = await postern(args);
+    return (await json(["inspect"], { stdin: stdout }))["warnings"];
+  };
+
+  it("of what a gate would refuse, or a server before it", async () => {
+    expect(await warningsOf("message in open")).toEqual([]);
+    expect(await warningsOf("expires < 2020-01-01T00:00:00Z")).toEqual([
+      "it has expired: expires < 2020-01-01T00:00:00Z",
+    ]);
+    const macaroon = must(decodeToken(token));
+    const second = { cid: new TextEncoder().encode(`holder = ${"b".repeat(64)}`) };
+    const twice = encodeToken({ ...macaroon, unsafeCaveats: [...macaroon.unsafeCaveats, second] });
+    expect(await json(["inspect"], { stdin: twice })).toMatchObject({
+      warnings: ["its holder caveats contradict each other: nobody can use it"],
+    });
+    const long = Array.from(
+      { length: 8 },
+      (_, i) => `message in ${`m${i}`.padEnd(50, "x")},${"y".repeat(60)}`,
+    );
+    expect(await warningsOf(...long, ...long, ...long, ...long)).toEqual([
+      expect.stringMatching(/^as text it has \d+ characters: many servers/),
+    ]);
+  });
+
+  it("of a token that whoever has it can use", async () => {
+    const free = encodeToken({ ...must(decodeToken(token)), unsafeCaveats: [] });
+    const { stdout } = await postern(["inspect"], { stdin: free });
+    expect(stdout).toContain("\nwarning: it is bound to no key: whoever has it can use it\n");
+  });
+
+  it("not of discharges, which it shows", async () => {
+    const { stdout } = await postern(["inspect"], { stdin: `${token},${token}` });
+    expect(stdout).toMatch(/not checked\nwith the discharge\npostern\/1 tenant=demo .*\n {2}0 {2}actor = /);
+    expect(await json(["inspect"], { stdin: `${token},${token}` })).toMatchObject({
+      discharges: [{ caveats: [{ text: "actor = account/42", verified: false }, {}, {}, {}] }],
+    });
+  });
+});
+
 describe("explain", () => {
   const ask = (...args: string[]) => json(["explain", "--token", file("token"), ...args]);
 
@@ -304,6 +470,53 @@ describe("explain", () => {
       allowed: false,
       checks: [{ ok: false }, { ok: false }, { ok: false }, { ok: true }],
     });
+  });
+
+  it("tells what only the gate knows as not checked, until it is said", async () => {
+    const caveats = [
+      "when = args.amount <= 100",
+      "when = client.ip == '192.0.2.7' && args.amount > 0",
+      "client_ip in 192.0.2.0/24",
+      "audience = https://gate.example",
+      "uses <= 3",
+      "rate <= 10/m",
+      "when = message == 'open'",
+    ];
+    const { stdout } = await postern([
+      "attenuate",
+      "--token",
+      file("token"),
+      ...caveats.flatMap((text) => ["--caveat", text]),
+    ]);
+    const call = ["explain", "--actor", "account/42", "--message", "open"];
+    const checked = async (...more: string[]): Promise<unknown[]> => {
+      const { checks } = await json([...call, ...more], { stdin: stdout });
+      return (checks as { ok: unknown }[]).slice(4).map(({ ok }) => ok);
+    };
+    expect(await checked()).toEqual([null, null, null, null, null, null, true]);
+    expect(await checked("--args", '{"amount":5}')).toEqual([true, null, null, null, null, null, true]);
+    const known = ["--client-ip", "192.0.2.7", "--authority", "gate.example"];
+    expect(await checked("--args", '{"amount":5}', ...known)).toEqual([
+      true,
+      true,
+      true,
+      true,
+      null,
+      null,
+      true,
+    ]);
+    expect(await checked("--args", '{"amount":500}')).toEqual([false, null, null, null, null, null, true]);
+    expect(await checked("--client-ip", "192.0.3.7")).toEqual([null, null, false, null, null, null, true]);
+    const { code, stdout: text } = await postern(call, { stdin: stdout });
+    expect(code).toBe(0);
+    expect(text).toContain("gate  when = args.amount <= 100\n      not checked: say --args\n");
+    expect(text).toContain("not checked: say --args and --client-ip\n");
+    expect(text).toMatch(/\nallowed, as far as can be told offline\n$/);
+    for (const wrong of [
+      ["--args", "{"],
+      ["--client-ip", "here"],
+    ])
+      expect(await postern([...call, ...wrong], { stdin: stdout })).toMatchObject({ code: 2 });
   });
 
   it("fails as a check does", async () => {

@@ -26,7 +26,7 @@ async function passing(leader: Leader, remaining_ms = 5000): Promise<string> {
   const { send, close } = undiciSender();
   const http = createHttp(async (request) => {
     const body = new Uint8Array(await request.arrayBuffer());
-    const outcome = await forward(send, { request, body, hops: 0 }, leader, remaining_ms);
+    const outcome = await forward(send, { request, body, hops: 0, more: {} }, leader, remaining_ms);
     if (outcome === "unsent") return new Response("unsent", { status: 599 });
     return isRefusal(outcome) ? problemResponse(outcome, "here") : outcome;
   });
@@ -140,7 +140,7 @@ describe("a call that is passed on", () => {
           asked.push([headers[REMAINING_HEADER], timeout_ms - FORWARD_MARGIN_MS]);
           return { failed: "unsent" };
         },
-        { request, body: new Uint8Array(), hops: 0 },
+        { request, body: new Uint8Array(), hops: 0, more: {} },
         { url: "http://leader", life: undefined },
         remaining_ms,
       );
@@ -189,7 +189,7 @@ describe("the answer", () => {
     const { send, close } = undiciSender();
     onTestFinished(close);
     const request = new Request("http://here/v1/demo/account/1/open", { method: "POST" });
-    const incoming = { request, body: new Uint8Array(), hops: 0 };
+    const incoming = { request, body: new Uint8Array(), hops: 0, more: {} };
     const outcome = await forward(send, incoming, { url: leader.url, life: undefined }, 5000);
     if (isRefusal(outcome) || outcome === "unsent") return outcome;
     return `${outcome.status} ${await outcome.text()}`;
@@ -230,7 +230,7 @@ describe("the answer", () => {
     onTestFinished(close);
     const request = new Request("http://here/v1/demo/account/1/open", { method: "POST" });
     const pass = (url: string, life?: AbortSignal) =>
-      forward(send, { request, body: new Uint8Array(), hops: 0 }, { url, life }, 5000);
+      forward(send, { request, body: new Uint8Array(), hops: 0, more: {} }, { url, life }, 5000);
     expect(await pass(cut.url)).toMatchObject({ code: "outcome_unknown" });
     await cut.end();
     expect(await pass(cut.url)).toBe("unsent");

@@ -141,6 +141,16 @@ describe("a message that is always admitted and moves nothing, of an actor witho
     expect([await slots(), hops(owner), hops(other)]).toEqual([before, ...hopsBefore]);
   });
 
+  it("goes to the owner where its calls are counted: two nodes together give out what the caveat says", async () => {
+    const caller = await callerOf("stateless", "uses <= 3");
+    const before = await slots();
+    const codes: string[] = [];
+    for (const node of [owner, other, owner, other, owner])
+      codes.push(await post(sign(caller, node, "stateless", "ping")));
+    expect(codes).toEqual(["200", "200", "200", "caveat_denied", "caveat_denied"]);
+    expect(await slots()).toBe(before + 3);
+  });
+
   it("is also answered where it comes in a batch of such messages", async () => {
     const caller = await callerOf("stateless");
     const [before, passed] = [await slots(), hops(other)];

@@ -10,7 +10,11 @@ import {
   REQUEST_TIMEOUT_MS_MAX,
 } from "../../src/limits.ts";
 import { type Caller, type SignedRequest, send, signRequest } from "../../src/sdk/client.ts";
-import { decodeToken } from "../../src/token/envelope.ts";
+import { mintMacaroon } from "../../src/token/chain.ts";
+import { encodeJson } from "../../src/token/codec-json.ts";
+import { encodeV1 } from "../../src/token/codec-v1.ts";
+import { encodeV2 } from "../../src/token/codec-v2.ts";
+import { decodeToken, encodeToken } from "../../src/token/envelope.ts";
 import { call, codeOf, freshAccount, must, party, startGate, type TestGate } from "../support/gate.ts";
 import { exchange, wire } from "../support/raw.ts";
 
@@ -151,13 +155,32 @@ describe("tokens", () => {
   it.each([
     ["an empty envelope", "pst_", "token_truncated"],
     ["foreign characters", "pst_%%%%", "token_malformed"],
-    ["several tokens", "pst_AAAA,pst_AAAA", "token_malformed"],
+    ["several tokens, one of them cut", "pst_AAAA,pst_AAAA", "token_truncated"],
+    ["a comma too many", "AgAA,", "token_malformed"],
     ["base64 of nothing known", "aGVsbG8gd29ybGQ", "token_malformed"],
     ["a v2 start only", "AgAA", "token_malformed"],
     ["a v1 start only", toBase64url(utf8("0020location x")), "token_malformed"],
     ["far too long a text", `pst_${"A".repeat(30_000)}`, "token_malformed"],
   ])("with %s are told so", async (_, token, code) => {
     expect(await withToken(token)).toBe(code);
+  });
+
+  it("of a discharge that no caveat asks for are refused, though the token be right", async () => {
+    const spare = encodeToken(mintMacaroon(gate.key.secret, "a discharge of something else"));
+    expect(await withToken(`${ada.token},${spare}`)).toBe("token_invalid");
+  });
+
+  it("in another library's format pass", async () => {
+    const target = freshAccount();
+    const owner = party(gate, target);
+    const macaroon = must(decodeToken(owner.token));
+    const formats = [encodeV2(macaroon), must(encodeV1(macaroon)), utf8(encodeJson(macaroon))];
+    const args = { owner: "Ada" };
+    for (const [index, bytes] of formats.entries()) {
+      const caller = { ...owner, token: toBase64url(bytes) };
+      const idempotencyKey = "the same call, so that it is admitted again";
+      expect(codeOf(await call(caller, target, "open", args, { idempotencyKey })), String(index)).toBe("200");
+    }
   });
 
   it("under another scheme are refused", async () => {

@@ -196,8 +196,8 @@ describe("a token", () => {
     const ada = party(gate, actor);
     for (const caveat of [
       "colour = blue",
-      "when = true",
-      "uses <= 3",
+      "when = tru",
+      "uses <= three",
       "protocol = open ; (",
       "protocol = a{1,9999}",
     ])

@@ -12,8 +12,10 @@ import { readSignature } from "../../src/request/signature-base.ts";
 import { readTarget } from "../../src/request/target.ts";
 import { type Caller, type CallInput, type SignedRequest, signCall } from "../../src/sdk/client.ts";
 import { Secret } from "../../src/secret.ts";
-import { bip340, bip340Signer, HTTP_SIGNATURE_TAG, taggedHash } from "../../src/signature/bip340.ts";
+import { bip340, bip340Signer } from "../../src/signature/bip340.ts";
+import { ed25519, ed25519Signer } from "../../src/signature/ed25519.ts";
 import { refuseStale } from "../../src/signature/freshness.ts";
+import { HolderSignatures } from "../../src/signature/holder.ts";
 import { outcome, taken } from "../token/outcome.ts";
 
 const NOW_MS = 1_700_000_000_999;
@@ -32,7 +34,8 @@ function isSignedRight({ url, method, headers }: SignedRequest): boolean {
   const field = (name: string) => headers[name] ?? null;
   const read = readSignature({ method, authority: host, path: pathname, query: "?", field });
   if (isRefusal(read)) return false;
-  return bip340.verify(read.keyid, taggedHash(HTTP_SIGNATURE_TAG, read.base), read.signature);
+  const { keyid, base, signature } = read;
+  return new HolderSignatures(bip340, ed25519).verifyRequest(keyid, base, signature);
 }
 
 describe("what the SDK signs, the gate reads", () => {
@@ -97,6 +100,15 @@ describe("what the SDK signs, the gate reads", () => {
     ])
       expect(isSignedRight(request)).toBe(false);
   });
+});
+
+test("with an Ed25519 key, as RFC 9421 registers it: over the signature base itself", () => {
+  const signer = ed25519Signer(new Secret(new Uint8Array(32).fill(1)));
+  const signed = signCall({ ...caller, signer }, call);
+  expect(signed.headers["signature-input"]).toContain(`keyid="${signer.publicKey}";alg="ed25519"`);
+  expect(isSignedRight(signed)).toBe(true);
+  const forged = signed.headers["signature-input"]?.replaceAll("ed25519:", "") ?? "";
+  expect(isSignedRight({ ...signed, headers: { ...signed.headers, "signature-input": forged } })).toBe(false);
 });
 
 test("an idempotency key and a nonce are made where none is given", () => {

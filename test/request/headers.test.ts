@@ -33,6 +33,8 @@ describe("Authorization", () => {
     "Macaroon a, Macaroon b",
     "Basic x, Macaroon a",
     "Macaroon\tpst_AAAA",
+    "\u00a0Macaroon pst_AAAA",
+    "Macaroon pst_AAAA\u00a0",
   ])("%j is refused", (field) => {
     expect(outcome(readAuthorization(field))).toBe("token_malformed");
   });
@@ -48,6 +50,13 @@ describe("Idempotency-Key", () => {
         expect(readIdempotencyKey(` "${key}" `)).toBe(key);
       }),
     );
+  });
+
+  test("has spaces and tabs around it, and nothing else that looks like one", () => {
+    for (const space of [" ", "\t", " \t "]) expect(readIdempotencyKey(`${space}"k"${space}`)).toBe("k");
+    for (const other of ["\u00a0", "\ufeff", "\u2003", "\v", "\f"])
+      for (const field of [`${other}"k"`, `"k"${other}`])
+        expect(outcome(readIdempotencyKey(field))).toBe("malformed_request");
   });
 
   test("need not be sent", () => {

@@ -46,7 +46,7 @@ const anyParameters: fc.Arbitrary<SignatureParameters> = fc.record({
   created: anySeconds,
   expires: anySeconds,
   nonce: fc.stringMatching(/^[A-Za-z0-9+/=_-]{16,64}$/),
-  keyid: fc.stringMatching(/^[0-9a-f]{64}$/),
+  keyid: fc.stringMatching(/^(ed25519:)?[0-9a-f]{64}$/),
 });
 
 describe("the signature base is RFC 9421's (section 2.5)", () => {
@@ -182,6 +182,8 @@ describe("exactly the profile's parameters are there", () => {
     ["another alg", "bip340-secp256k1-sha256", "hmac-sha256"],
     ["alg in capitals", "bip340-secp256k1-sha256", "BIP340-secp256k1-sha256"],
     ["alg as a token", '"bip340-secp256k1-sha256"', "bip340-secp256k1-sha256"],
+    ["alg of another key", "bip340-secp256k1-sha256", "ed25519"],
+    ["a keyid of another alg", "a1".repeat(32), `ed25519:${"a1".repeat(32)}`],
     ["created with a fraction", "created=1700000000", "created=1700000000.5"],
     ["created as text", "created=1700000000", 'created="1700000000"'],
     ["created before 1970", "created=1700000000", "created=-1"],
@@ -249,6 +251,8 @@ describe("exactly one signature is Postern's", () => {
     ["as text", `sig="${"A".repeat(64)}"`],
     ["as a flag", "sig"],
     ["as a list", `sig=(${SIGNATURE})`],
+    ["without padding", `sig=${SIGNATURE.replace(/=+:$/, ":")}`],
+    ["with bits behind the last byte", `sig=${SIGNATURE.replace(/.==:$/, "x==:")}`],
   ])("bytes %s: the signature is invalid", (_, signature) => {
     expect(outcome(readSignature(withSignature(INPUT, signature)))).toBe("signature_invalid");
   });

@@ -20,7 +20,7 @@ import {
   signCall,
 } from "../../src/sdk/client.ts";
 import { Secret } from "../../src/secret.ts";
-import { type Server, startServer } from "../../src/server.ts";
+import { type Server, type ServerOptions, startServer } from "../../src/server.ts";
 import { bip340Signer } from "../../src/signature/bip340.ts";
 import type { Signer } from "../../src/signature/scheme.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
@@ -47,6 +47,7 @@ export interface TestGate {
 export async function startGate(
   directory = mkdtempSync(join(tmpdir(), "postern-test-")),
   policies = "policies",
+  more: Partial<ServerOptions> = {},
 ): Promise<TestGate> {
   const store = sqliteStore(directory);
   const folder = readPolicyFolder(policies, "wasm");
@@ -56,7 +57,7 @@ export async function startGate(
   if (key === undefined) throw new Error("no key");
   const lines: string[] = [];
   const options = { store, master: MASTER, host: "127.0.0.1", port: 0, authorities: [] };
-  const server = must(await startServer({ ...options, write: (line) => lines.push(line) }));
+  const server = must(await startServer({ ...options, write: (line) => lines.push(line), ...more }));
   return {
     server,
     directory,

@@ -3,7 +3,7 @@ import { toBase64url } from "../../src/bytes.ts";
 import { contentDigest } from "../../src/request/digest.ts";
 import { composeSignature } from "../../src/request/signature-base.ts";
 import type { Caller } from "../../src/sdk/client.ts";
-import { HTTP_SIGNATURE_TAG, taggedHash } from "../../src/signature/bip340.ts";
+import { requestMessage } from "../../src/signature/holder.ts";
 import { random } from "./gate.ts";
 
 export function headHeaders({ url, token, signer }: Caller, actor: string): Record<string, string> {
@@ -23,7 +23,7 @@ export function headHeaders({ url, token, signer }: Caller, actor: string): Reco
     },
     { created, expires: created + 30, nonce: toBase64url(random(16)), keyid: signer.publicKey },
   );
-  const signature = signer.sign(taggedHash(HTTP_SIGNATURE_TAG, base));
+  const signature = signer.sign(requestMessage(signer.publicKey, base));
   const encoded = Buffer.from(signature).toString("base64");
   return { ...fields, "signature-input": `sig=${input}`, signature: `sig=:${encoded}:` };
 }

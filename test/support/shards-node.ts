@@ -67,7 +67,7 @@ export class ShardsNode {
     deadline_ms = FOREVER_MS,
   ): Promise<Refusal | Response | { readonly reply: unknown }> {
     const request = new Request(`http://here/v1/t/account/1/${message}`, { method: "POST" });
-    const whole = { request, body: new Uint8Array(), hops: 0, admit: () => undefined, ...incoming };
+    const whole = { request, body: new Uint8Array(), hops: 0, more: {}, admit: () => undefined, ...incoming };
     return this.shards.call(callOf(message, given), whole, deadline_ms);
   }
 

@@ -1,15 +1,16 @@
 import { crc32 as zlibCrc32 } from "node:zlib";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fromBase64url, toBase64url } from "../../src/bytes.ts";
+import { fromBase64url, toBase64url, utf8 } from "../../src/bytes.ts";
 import { crc32 } from "../../src/crc32.ts";
-import { TOKEN_BYTES_MAX } from "../../src/limits.ts";
-import { decodeV1 } from "../../src/token/codec-v1.ts";
+import { DISCHARGES_MAX, TOKEN_BYTES_MAX } from "../../src/limits.ts";
+import { encodeJson } from "../../src/token/codec-json.ts";
+import { encodeV1 } from "../../src/token/codec-v1.ts";
 import { encodeV2 } from "../../src/token/codec-v2.ts";
-import { decodeToken, encodeToken } from "../../src/token/envelope.ts";
+import { decodeToken, decodeTokens, encodeToken } from "../../src/token/envelope.ts";
+import type { Macaroon } from "../../src/token/macaroon.ts";
 import { anyMacaroon, flipBit, mint, replaceAt } from "./arbitrary.ts";
-import { encodeV1 } from "./macaroons-js.ts";
-import { outcome, refused } from "./outcome.ts";
+import { outcome, refused, taken } from "./outcome.ts";
 
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
 const unpadded = (text: string) => text.replace(/=+$/, "");
@@ -100,7 +101,7 @@ describe("malformed", () => {
   test("too long, in whatever format", () => {
     const length = Math.ceil((TOKEN_BYTES_MAX * 4) / 3) + 20;
     for (const prefix of ["pst_", "Ag", "MDAx"])
-      expect(outcome(decodeToken(prefix + "A".repeat(length), decodeV1))).toBe("token_malformed");
+      expect(outcome(decodeToken(prefix + "A".repeat(length)))).toBe("token_malformed");
   });
 });
 
@@ -117,36 +118,76 @@ describe("bare tokens of other libraries", () => {
     );
   });
 
-  test("v1 packets, where a reader of them is given", () => {
+  test("v1 packets and v2 JSON, in base64 and base64url", () => {
     const macaroon = mint(["actor = account/alice", "message in a,b"]);
-    for (const text of [base64(encodeV1(macaroon)), toBase64url(encodeV1(macaroon))]) {
-      expect(decodeToken(text, decodeV1)).toEqual(macaroon);
-      expect(outcome(decodeToken(text))).toBe("token_malformed");
-    }
+    for (const bytes of [taken(encodeV1(macaroon)), utf8(encodeJson(macaroon))])
+      for (const text of [base64(bytes), unpadded(base64(bytes)), toBase64url(bytes)])
+        expect(decodeToken(text)).toEqual(macaroon);
+  });
+
+  test("v2 JSON as it stands", () => {
+    fc.assert(
+      fc.property(anyMacaroon, (macaroon) => {
+        expect(decodeToken(encodeJson(macaroon))).toEqual(macaroon);
+      }),
+    );
   });
 
   test("cut or changed, they are malformed or another claim, and nothing throws", () => {
     fc.assert(
       fc.property(
         fc.stringMatching(/^[A-Za-z0-9_-]{0,80}$/),
-        fc.constantFrom("", "Ag", "MDAx"),
+        fc.constantFrom("", "Ag", "MDAx", "eyJp"),
         (text, start) => {
-          expect(["taken", "token_malformed"]).toContain(outcome(decodeToken(start + text, decodeV1)));
+          expect(["taken", "token_malformed"]).toContain(outcome(decodeToken(start + text)));
         },
       ),
       { numRuns: 2000 },
     );
   });
+});
 
-  test("a reader of v1 never sees what does not begin with a packet's length", () => {
-    const seen: Uint8Array[] = [];
-    const spy = (bytes: Uint8Array) => {
-      seen.push(bytes);
-      return decodeV1(bytes);
-    };
-    for (const first of ["zzzz", "00 1", "-001"])
-      decodeToken(base64(Buffer.from(`${first}location x\n`)), spy);
-    expect(seen).toEqual([]);
+describe("several tokens", () => {
+  const formats = [
+    encodeToken,
+    (macaroon: Macaroon) => encodeJson(macaroon),
+    (macaroon: Macaroon) => base64(encodeV2(macaroon)),
+    (macaroon: Macaroon) => toBase64url(taken(encodeV1(macaroon))),
+  ];
+  const anyFormat = fc.constantFrom(...formats);
+
+  test("in any format, one beside the other", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(anyMacaroon, anyFormat), { minLength: 1, maxLength: 6 }), (tokens) => {
+        const text = tokens.map(([macaroon, encode]) => encode(macaroon)).join(",");
+        expect(decodeTokens(text)).toEqual(tokens.map(([macaroon]) => macaroon));
+      }),
+    );
+  });
+
+  test("which one cannot be read is told", () => {
+    const text = encodeToken(mint());
+    for (const [several, code, token] of [
+      [`${text},`, "token_malformed", 1],
+      [`,${text}`, "token_malformed", 0],
+      [`${text},,${text}`, "token_malformed", 1],
+      [`${text}, ${text}`, "token_malformed", 1],
+      [`${text},${text.slice(0, -1)}`, "token_truncated", 1],
+      [`${text},{"i":"a`, "token_malformed", 1],
+      [`${text},{"i":"a\\`, "token_malformed", 1],
+      [`{{,${text}`, "token_malformed", 0],
+      [`}},${text}`, "token_malformed", 0],
+    ] as const)
+      expect(refused(decodeTokens(several))).toMatchObject({ code, facts: { token } });
+  });
+
+  test("there is a bound", () => {
+    const text = encodeToken(mint());
+    const many = (count: number) => Array.from({ length: count }, () => text).join(",");
+    expect(outcome(decodeTokens(many(1 + DISCHARGES_MAX)))).toBe("taken");
+    expect(outcome(decodeTokens(many(2 + DISCHARGES_MAX)))).toBe("token_malformed");
+    expect(outcome(decodeTokens("A".repeat(1_000_000)))).toBe("token_malformed");
+    expect(outcome(decodeTokens(",".repeat(1_000_000)))).toBe("token_malformed");
   });
 });
 

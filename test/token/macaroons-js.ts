@@ -1,7 +1,9 @@
 /** macaroons.js as the other party: it mints, attenuates and verifies, in the v1 packets that it speaks. */
 import macaroons, { type Builder, type PacketMacaroon } from "macaroons.js";
 import { concat, fromAnyBase64, fromHex, fromUtf8, toBase64url, utf8 } from "../../src/bytes.ts";
+import { encodeV1 } from "../../src/token/codec-v1.ts";
 import type { Macaroon } from "../../src/token/macaroon.ts";
+import { taken } from "./outcome.ts";
 
 export function theirMacaroon(
   secret: string,
@@ -18,7 +20,7 @@ export function theirAttenuated(builder: Builder, caveats: readonly string[]): P
 }
 
 export function theirBuilder(macaroon: Macaroon): Builder {
-  return macaroons.MacaroonsBuilder.modify(theirDecoding(encodeV1(macaroon)));
+  return macaroons.MacaroonsBuilder.modify(theirDecoding(taken(encodeV1(macaroon))));
 }
 
 export function theirDecoding(packets: Uint8Array): PacketMacaroon {
@@ -37,16 +39,7 @@ export const signatureOf = (macaroon: PacketMacaroon): Uint8Array | undefined =>
 export const packetsOf = (macaroon: PacketMacaroon): Uint8Array =>
   fromAnyBase64(macaroon.serialize()) ?? new Uint8Array();
 
-/** Our macaroon in v1 packets: four hex digits of length, a name, a space, the value, a line end. */
-export function encodeV1({ location, identifier, unsafeCaveats, signature }: Macaroon): Uint8Array {
-  return concat(
-    packet("location", utf8(location)),
-    packet("identifier", identifier),
-    ...unsafeCaveats.map(({ cid }) => packet("cid", cid)),
-    packet("signature", signature),
-  );
-}
-
+/** One v1 packet: four hex digits of length, a name, a space, the value, a line end. */
 export function packet(name: string, value: Uint8Array): Uint8Array {
   const body = concat(utf8(`${name} `), value, utf8("\n"));
   return concat(utf8((body.length + 4).toString(16).padStart(4, "0")), body);

@@ -29,9 +29,13 @@ describe("a token that was minted here", () => {
     fc.assert(
       fc.property(anySecret, anyIdentifier, anyTexts, (secret, identifier, texts) => {
         const token = taken(verify(mint(texts, secret, identifier), secret));
-        const tails = texts.map((_, index) => mint(texts.slice(0, index + 1), secret, identifier).signature);
+        const tails = [...texts.keys(), texts.length].map(
+          (count) => mint(texts.slice(0, count), secret, identifier).signature,
+        );
         expect(token.identifier.text).toBe(identifier);
-        expect(token.caveats).toEqual(texts.map((text, index) => ({ index, text, tail: tails[index] })));
+        expect(token.caveats).toEqual(
+          texts.map((text, index) => ({ index, text, tail: tails[index + 1], tailBefore: tails[index] })),
+        );
       }),
     );
   });

@@ -88,6 +88,7 @@ export function callOf(operation: Operation, attempt: string, now_ms: number, pa
     behaviour: BEHAVIOUR,
     become: new Map(),
     monitors: operation.ordered ? [ordered] : [],
+    counts: [],
     messages: undefined,
     idempotency: keyed ? { key: id, digest: message } : undefined,
     nonce: { key: attempt, until_s: Math.floor(now_ms / 1000) + NONCE_LIFE_S },
