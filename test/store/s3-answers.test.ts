@@ -144,7 +144,8 @@ describe("a put", () => {
     script = ({ method }) => (method === "PUT" ? { status: 500 } : { status: 404, body: error("NoSuchKey") });
     expect(await settledPut(store, "k", utf8("body"), ABSENT)).toEqual({
       outcome: "unknown",
-      reason: "it answered 500",
+      // The last one may be cut by the end of the patience.
+      reason: expect.stringMatching(/it answered 500|it did not answer in time/),
     });
     const methods = seen.map(({ method }) => method);
     expect(methods.length).toBeGreaterThan(4);
