@@ -185,7 +185,9 @@ const LEASES: readonly Bug[] = [
   bug(
     "a burial hits whatever is there",
     "cluster/lease.ts",
-    "encodeLease({ ...TOMBSTONE, session, nonce }), { ifMatch: etag });",
+    `encodeLease({ ...TOMBSTONE, session, nonce }), {
+    ifMatch: etag,
+  });`,
     "encodeLease({ ...TOMBSTONE, session, nonce }), {} as never);",
   ),
   bug(
@@ -265,17 +267,6 @@ const RETENTION: readonly Bug[] = [
       },
     ],
   },
-  {
-    name: "a log that has ended captures what it refuses, and writes it",
-    changes: [
-      { file: "cluster/retention.ts", from: "if (this.#closed || this.#taken", to: "if (this.#taken" },
-      {
-        file: "cluster/retention.ts",
-        from: "this.#checkpoints.write(capture, seq, header, () => this.#closed);",
-        to: "this.#checkpoints.write(capture, seq, header, () => false);",
-      },
-    ],
-  },
   bug(
     "a checkpoint is read before the ownership names it",
     "cluster/retention.ts",
@@ -338,8 +329,8 @@ const ACTORS: readonly Bug[] = [
   bug(
     "a checkpoint forgets monitors",
     "actor/record.ts",
-    "JSON.stringify({ v: 3, actor: address, behaviour, monitors })",
-    "JSON.stringify({ v: 3, actor: address, behaviour, monitors: [] })",
+    "JSON.stringify({ v: 3, actor: address, behaviour, monitors, ...counted })",
+    "JSON.stringify({ v: 3, actor: address, behaviour, monitors: [], ...counted })",
   ),
   bug(
     "monitors step when the call is declined",
