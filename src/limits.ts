@@ -216,6 +216,9 @@ export const PROBE_RACERS = 8;
 export const PROBE_ROUNDS = 3;
 /** S3 answers in 5 to 100 ms, one request of a thousand within a second: after this much silence none will come. */
 export const S3_TIMEOUT_MS = 5_000;
+/** A read that takes longer is sent once more beside, out of the retries: it is the slow one of a thousand, and a recovery
+ * that reads 500 slots would wait for it. */
+export const S3_SLOW_READ_MS = 1_000;
 /** A put may take longer by its size: 1 MiB/s is the slowest network that a node is worth running on. */
 export const S3_UPLOAD_BYTES_PER_MS_MIN = 1024;
 /** Times one read is sent: a server of a fleet that fails is met once or twice, not four times. */

@@ -51,12 +51,13 @@ export interface CourseOptions {
 export class Course {
   readonly #options: CourseOptions;
   #standing: Standing;
-  /** Of the messages whose turns are done: a step of each monitor from where it stood before the call. */
-  readonly #done = new Map<string, Step>();
-  /** Monitors that this call has moved. */
-  readonly #moved = new Set<string>();
-  /** The steps of each message that is still to come, the next one first. */
-  #ahead: (readonly Step[])[] = [];
+  /** Where a behaviour has been left for a narrower one: the steps until then, and the monitors that they moved. */
+  #left: Taken = { steps: new Map(), moved: new Set() };
+  /** The steps of each message from there on, and the first of these messages. */
+  #each: (readonly Step[])[] = [];
+  #from = 0;
+  /** A step of each monitor, over the whole word, from where it stood before the call. */
+  #steps: ReadonlyMap<string, Step> = new Map();
 
   constructor(options: CourseOptions) {
     this.#options = options;
@@ -68,62 +69,78 @@ export class Course {
    * @returns `out_of_order`, as it is at the message that is refused
    */
   admit(from = 0): Refusal | undefined {
-    const { call, protocols, states } = this.#options;
+    const { call, protocols, states, others } = this.#options;
     const monitors = [this.#standing.monitor, ...call.monitors];
-    const taken = new Map(this.#done);
-    const moved = new Set(this.#moved);
-    this.#ahead = [];
+    const { steps, moved } = copyOf(this.#left);
+    this.#each = [];
+    this.#from = from;
+    this.#steps = steps;
     for (let index = from; index < call.word.length; index++) {
-      const steps = protocols.step(
+      const next = protocols.step(
         monitors,
-        (id) => taken.get(id)?.to ?? states(id),
+        (id) => steps.get(id)?.to ?? states(id),
         call.word[index]?.name ?? "",
         call.messages,
-        (id) => (moved.has(id) ? false : this.#options.others(id)),
+        (id) => (moved.has(id) ? false : others(id)),
       );
-      if (isRefusal(steps)) return ofCall(call, index, steps);
-      this.#ahead.push(steps);
-      this.#add(steps, taken, moved);
+      if (isRefusal(next)) return ofCall(call, index, next);
+      this.#each.push(next);
+      add(next, { steps, moved });
     }
     return undefined;
   }
 
   /** What each monitor does over the whole word, unless the actor becomes something. */
-  get steps(): Iterable<Step> {
-    const all = new Map(this.#done);
-    for (const steps of this.#ahead) this.#add(steps, all, new Set());
-    return all.values();
+  get steps(): readonly Step[] {
+    return [...this.#steps.values()];
   }
 
-  /** The behaviour after the messages whose turns are done. */
+  /** What the actor lives under after the word. */
   get behaviour(): BehaviourRecord {
-    const [expression, state, name] = this.#standing.record;
-    const now = this.#done.get(BEHAVIOUR)?.to ?? state;
-    return name === undefined ? [expression, now] : [expression, now, name];
+    return this.#under(this.#steps);
   }
 
   /** The turn of a message is done. @param become what the actor becomes by it */
   passed(index: number, become: string | undefined): Refusal | undefined {
+    if (become === undefined) return undefined;
     const { call, protocols, states } = this.#options;
     const message = call.word[index];
-    const steps = this.#ahead.shift();
-    if (message === undefined || steps === undefined) throw new Error("a message passes twice");
-    this.#add(steps, this.#done, this.#moved);
-    if (become === undefined) return undefined;
+    if (message === undefined) throw new Error("a message that is not in the word");
+    const taken = copyOf(this.#left);
+    for (const steps of this.#each.slice(0, index + 1 - this.#from)) add(steps, taken);
     const named = { message: message.name, reads: message.reads, become: call.become };
-    const under = goesOnUnder(become, named, this.behaviour, protocols);
+    const under = goesOnUnder(become, named, this.#under(taken.steps), protocols);
     const standing = isRefusal(under) ? under : standingAt(under, protocols);
     if (isRefusal(standing)) return ofCall(call, index, standing);
+    taken.steps.set(BEHAVIOUR, { id: BEHAVIOUR, from: states(BEHAVIOUR), to: standing.record[1] });
+    taken.moved.add(BEHAVIOUR);
+    this.#left = taken;
     this.#standing = standing;
-    this.#done.set(BEHAVIOUR, { id: BEHAVIOUR, from: states(BEHAVIOUR), to: standing.record[1] });
-    this.#moved.add(BEHAVIOUR);
     return this.admit(index + 1);
   }
 
-  #add(steps: readonly Step[], to: Map<string, Step>, moved: Set<string>): void {
-    for (const { id, from, to: next } of steps) {
-      to.set(id, { id, from: this.#options.states(id), to: next });
-      if (from !== next) moved.add(id);
-    }
+  #under(steps: ReadonlyMap<string, Step>): BehaviourRecord {
+    const [expression, state, name] = this.#standing.record;
+    const now = steps.get(BEHAVIOUR)?.to ?? state;
+    return name === undefined ? [expression, now] : [expression, now, name];
+  }
+}
+
+/** A step of each monitor from where it stood before the call, and those that have left a state meanwhile. */
+interface Taken {
+  readonly steps: Map<string, Step>;
+  readonly moved: Set<string>;
+}
+
+function copyOf({ steps, moved }: Taken): Taken {
+  return { steps: new Map(steps), moved: new Set(moved) };
+}
+
+function add(next: readonly Step[], { steps, moved }: Taken): void {
+  for (const step of next) {
+    const { id, from, to } = step;
+    const before = steps.get(id);
+    steps.set(id, before === undefined ? step : { id, from: before.from, to });
+    if (from !== to) moved.add(id);
   }
 }

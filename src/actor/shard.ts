@@ -129,15 +129,19 @@ export class Shard {
   }
 
   /** @param work is begun in the moment in which the actor is in memory for certain */
-  async #withActor<T>(address: string, work: (actor: Actor) => Promise<T | Refusal>): Promise<T | Refusal> {
-    let actor = this.#actors.get(address);
-    // Asked for again after each wait: in between it may have left memory.
-    while (actor === undefined) {
+  #withActor<T>(address: string, work: (actor: Actor) => Promise<T | Refusal>): Promise<T | Refusal> {
+    const actor = this.#actors.get(address);
+    return actor === undefined ? this.#loaded(address, work) : work(actor);
+  }
+
+  async #loaded<T>(address: string, work: (actor: Actor) => Promise<T | Refusal>): Promise<T | Refusal> {
+    for (;;) {
       const loaded = await this.#actors.load(address, this.#read);
       if (isRefusal(loaded)) return loaded;
-      actor = this.#actors.get(address);
+      // Asked for again after each wait: in between it may have left memory.
+      const actor = this.#actors.get(address);
+      if (actor !== undefined) return work(actor);
     }
-    return work(actor);
   }
 
   /** Nothing waits before the append: that is what makes it one call at a time. */
@@ -168,7 +172,7 @@ export class Shard {
     const course = new Course({ call, protocols, standing, states, others });
     const refused = course.admit();
     if (refused !== undefined) return refused;
-    const steps = [...course.steps];
+    const { steps } = course;
     const monitors = monitorRecords(steps, call.monitors);
     const counts = countAll(call, (id) => actor.counts.get(root, id)?.state);
     if (isRefusal(counts)) return counts;

@@ -74,9 +74,12 @@ export function runWord(
     const refused = settle(index, turn);
     if (refused !== undefined) return refused;
   }
-  const [first, ...rest] = turns;
-  if (first === undefined) throw new Error("a call without a message");
-  return { turns: [first, ...rest], state: state === before ? undefined : state };
+  if (!isWord(turns)) throw new Error("a call without a message");
+  return { turns, state: state === before ? undefined : state };
+}
+
+function isWord<T>(items: readonly T[]): items is Word<T> {
+  return items.length > 0;
 }
 
 /** The refusal of one of a batch's calls says which. */

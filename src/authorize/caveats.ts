@@ -11,7 +11,8 @@ import { type Refusal, type RefusalFacts, refuse } from "../errors.ts";
 import { type Address, formatAddress, isWithin, parseRange } from "../ip.ts";
 import type { Json } from "../json.ts";
 import { CAVEAT_BYTES_MAX } from "../limits.ts";
-import { ACTOR_ID, HOLDER, MESSAGE_NAME, TYPE_NAME } from "../names.ts";
+import { ACTOR_ID, HOLDER, TYPE_NAME } from "../names.ts";
+import { readMessages, readProtocol } from "./order.ts";
 import { type Count, readRate, readTime, readUses } from "./values.ts";
 import { type Condition, type NoCondition, readCondition } from "./when.ts";
 
@@ -90,9 +91,6 @@ interface Entry {
   read(value: string): Facts | NoCondition | undefined;
 }
 
-/** `<expression> [@ <label>]`. No expression holds an `@`; what it does hold is for the compiler to say. */
-const LABELLED = /^([^@]*[^@\s])(?:\s*@\s*([0-9a-f]{8}))?$/;
-
 const NOTHING = (): undefined => undefined;
 
 const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
@@ -114,15 +112,14 @@ const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
     op: "in",
     form: "message in a,b",
     read(value) {
-      const names = value.split(",");
-      if (!names.every((name) => MESSAGE_NAME.test(name))) return undefined;
-      const messages = new Set(names);
+      const messages = readMessages(value);
+      if (messages === undefined) return undefined;
       return {
         messages,
         prohibits: ({ message }) =>
           message === undefined || messages.has(message)
             ? undefined
-            : `it allows ${names.join(", ")}, not ${message}`,
+            : `it allows ${value.replaceAll(",", ", ")}, not ${message}`,
       };
     },
   },
@@ -168,9 +165,8 @@ const REGISTRY: Readonly<Record<CaveatName, Entry>> = {
     op: "=",
     form: "protocol = expression [@ 8 hex digits]",
     read(value) {
-      const [, protocol, label] = LABELLED.exec(value) ?? [];
-      if (protocol === undefined) return undefined;
-      return { protocol, ...(label !== undefined && { label }), prohibits: NOTHING };
+      const read = readProtocol(value);
+      return read && { ...read, prohibits: NOTHING };
     },
   },
   when: {

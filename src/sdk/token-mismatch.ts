@@ -4,7 +4,7 @@
  * Only its orders and lists of messages count. Whether it has expired, or others have moved its monitors, the gate
  * will say; so it will of caveats that are not known here.
  */
-import { parseCaveat } from "../authorize/caveats.ts";
+import { orderIn } from "../authorize/order.ts";
 import { fromUtf8 } from "../bytes.ts";
 import { isRefusal } from "../errors.ts";
 import { type Automaton, compileProtocol } from "../protocol/automaton.ts";
@@ -23,7 +23,7 @@ export function tokenMismatch(token: string, own: Automaton, done: readonly stri
   if (start === undefined) return `${done.join(", ")} is no beginning of the protocol`;
   for (const [index, { cid, vid }] of macaroon.unsafeCaveats.entries()) {
     const text = fromUtf8(cid) ?? "";
-    const refused = vid === undefined ? refusedBy(text, index, own, start, done) : undefined;
+    const refused = vid === undefined ? refusedBy(text, own, start, done) : undefined;
     if (refused !== undefined) return `caveat ${index} (${text}) does not admit ${refused}`;
   }
   return undefined;
@@ -35,16 +35,8 @@ function stateAfter(automaton: Automaton, word: readonly string[]): number | und
   return state;
 }
 
-function refusedBy(
-  text: string,
-  index: number,
-  own: Automaton,
-  start: number,
-  done: readonly string[],
-): string | undefined {
-  const caveat = parseCaveat(text, index);
-  if (isRefusal(caveat)) return undefined;
-  const { messages, protocol } = caveat;
+function refusedBy(text: string, own: Automaton, start: number, done: readonly string[]): string | undefined {
+  const { messages, protocol } = orderIn(text);
   if (messages !== undefined) return own.alphabet.find((message) => !messages.has(message));
   if (protocol === undefined) return undefined;
   const theirs = compileProtocol(protocol);

@@ -485,6 +485,14 @@ test("who has moved what refuses is told as it was at that call", async () => {
   expect(await node.batch([deposit(), deposit()], token("mine"))).toMatchObject({
     facts: { call: 1, moved_by_sibling: false },
   });
+  // What the call itself has become, nobody else has brought about.
+  const other = new Node();
+  await other.batch([open], token("another"));
+  const messages = becoming(messagesOf([deposit(), deposit()]), [{ become: "frozen" }]);
+  const mine = { ...token("mine"), monitors: [], become: BECOME };
+  expect(await other.shard.call(ledgerBatch(messages, mine))).toMatchObject({
+    facts: { call: 1, behaviour: "frozen", moved_by_sibling: false },
+  });
 });
 
 describe("law: a word is admitted exactly if it is admitted step by step", () => {

@@ -6,7 +6,7 @@
  * has vanished, they must wait out the lease. So the two are told apart.
  */
 import { shardOf } from "../../src/cluster/pages.ts";
-import { type Attempt, definite, type History, type Intent } from "./history.ts";
+import type { History, Intent } from "./history.ts";
 
 export interface Silence {
   readonly how: "kill" | "vanish" | "pause";
@@ -18,8 +18,8 @@ export interface Silence {
   readonly shards: readonly number[];
 }
 
-/** An actor counts where a call of it was under way at that moment, or began so shortly after it. */
-const ASKED_WITHIN_MS = 1000;
+/** Callers of an actor that is still in use come again this soon. */
+const ASKED_AGAIN_MS = 1000;
 
 /** @returns ms, for each silence and each actor that it met; in no order */
 export function failoversOf(
@@ -41,11 +41,19 @@ export function failoversOf(
   return found;
 }
 
-/** When a call that was sent after this moment was first answered; `undefined` where nobody asked. */
+/** When a call that was sent after this moment was first answered; `undefined` where nobody kept asking until then. */
 function firstAnswer(intents: readonly Intent[], at: number): number | undefined {
-  const isAsked = ({ sent_at, ended_at }: Attempt): boolean =>
-    sent_at < at + ASKED_WITHIN_MS && ended_at > at;
-  if (!intents.some(({ attempts }) => attempts.some(isAsked))) return undefined;
-  const answers = intents.flatMap((intent) => definite(intent) ?? []).filter(({ sent_at }) => sent_at > at);
-  return answers.length === 0 ? undefined : Math.min(...answers.map(({ ended_at }) => ended_at));
+  const attempts = intents
+    .flatMap((intent) => intent.attempts)
+    .filter(({ ended_at }) => ended_at > at)
+    .toSorted((a, b) => a.sent_at - b.sent_at);
+  let asked_until = at;
+  let first: number | undefined;
+  for (const { sent_at, ended_at, ending } of attempts) {
+    if (sent_at > asked_until + ASKED_AGAIN_MS || sent_at > (first ?? Infinity)) break;
+    asked_until = Math.max(asked_until, ended_at);
+    const isAnswer = sent_at > at && (ending === "acknowledged" || ending === "refused");
+    if (isAnswer) first = Math.min(first ?? Infinity, ended_at);
+  }
+  return first;
 }

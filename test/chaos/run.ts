@@ -34,7 +34,6 @@ export interface ChaosOptions {
 }
 
 export interface ChaosReport {
-  readonly history: History;
   readonly events: Events;
   readonly summary: string;
   /** Empty where the run holds what it must. */
@@ -109,7 +108,7 @@ class ChaosRun {
     for (const problem of judgeEvents(this.#history, slots, this.#kinds(), events)) this.#problem(problem);
     const problems = [...this.#problems];
     this.#keep(summary, problems, adversaries);
-    return { history: this.#history, events, summary, problems, folder: this.#folder };
+    return { events, summary, problems, folder: this.#folder };
   }
 
   async end(): Promise<void> {

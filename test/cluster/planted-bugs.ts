@@ -77,8 +77,8 @@ const OWNERSHIP: readonly Bug[] = [
   bug(
     "the ownership is put unconditionally",
     "cluster/ownership.ts",
-    "utf8(JSON.stringify(ownership)), condition)",
-    "utf8(JSON.stringify(ownership)), {} as typeof condition)",
+    "encodeDocument(FORMAT, ownership), condition)",
+    "encodeDocument(FORMAT, ownership), {} as typeof condition)",
   ),
   bug(
     "the ownership is deleted at hand-over",
@@ -183,16 +183,12 @@ const LEASES: readonly Bug[] = [
       return "renewed";`,
   ),
   bug(
-    "one who was declared dead renews all the same",
-    "cluster/lease.ts",
-    'record === undefined || record.state === "dead") return "lost";',
-    'record === undefined) return "lost";',
-  ),
-  bug(
     "a burial hits whatever is there",
     "cluster/lease.ts",
-    "return settledPut(store, nodeKey(record.session), encode(dead), { ifMatch: etag });",
-    "return settledPut(store, nodeKey(record.session), encode(dead), {} as never);",
+    `encodeLease({ ...TOMBSTONE, session, nonce }), {
+    ifMatch: etag,
+  });`,
+    "encodeLease({ ...TOMBSTONE, session, nonce }), {} as never);",
   ),
   bug(
     "an owner is deposed before he is buried",
@@ -203,14 +199,14 @@ const LEASES: readonly Bug[] = [
   bug(
     "time in which nobody looked counts as silence",
     "cluster/peers.ts",
-    "Math.min(asked_ms - before.looked_ms, 2 * this.#options.interval_ms)",
-    "asked_ms - before.looked_ms",
+    "Math.min(look.asked_ms - seen.looked_ms, 2 * this.#options.interval_ms)",
+    "look.asked_ms - seen.looked_ms",
   ),
   bug(
     "who is silent for most of a TTL is dead",
     "cluster/peers.ts",
-    "before.unchanged_ms >= ttl_ms;",
-    "before.unchanged_ms >= 0.8 * ttl_ms;",
+    "unchanged_ms >= ttl_ms ||",
+    "unchanged_ms >= 0.8 * ttl_ms ||",
   ),
 ];
 
@@ -272,16 +268,10 @@ const RETENTION: readonly Bug[] = [
     ],
   },
   bug(
-    "a log that has ended captures what it refuses",
-    "cluster/retention.ts",
-    "if (this.#closed || this.#taken",
-    "if (this.#taken",
-  ),
-  bug(
     "a checkpoint is read before the ownership names it",
     "cluster/retention.ts",
-    `const written = await this.#checkpoints.write(capture, seq, header);`,
-    `const written = await this.#checkpoints.write(capture, seq, header);
+    `const written = await this.#checkpoints.write(capture, seq, header, () => this.#closed);`,
+    `const written = await this.#checkpoints.write(capture, seq, header, () => this.#closed);
     if (!isRefusal(written)) this.#checkpoints.adopt(written);`,
   ),
   bug(
@@ -339,16 +329,16 @@ const ACTORS: readonly Bug[] = [
   bug(
     "a checkpoint forgets monitors",
     "actor/record.ts",
-    "JSON.stringify({ v: 2, actor: address, behaviour, monitors })",
-    "JSON.stringify({ v: 2, actor: address, behaviour, monitors: [] })",
+    "JSON.stringify({ v: 3, actor: address, behaviour, monitors, ...counted })",
+    "JSON.stringify({ v: 3, actor: address, behaviour, monitors: [], ...counted })",
   ),
   bug(
     "monitors step when the call is declined",
     "actor/shard.ts",
-    "if (isRefusal(turn)) return turn;",
-    `if (isRefusal(turn)) {
-      for (const [id, at, until_ms] of monitors) actor.monitors.set(id, { state: at, until_ms });
-      return turn;
+    "if (isRefusal(ran)) return ran;",
+    `if (isRefusal(ran)) {
+      for (const [id, at, until_ms] of monitors) actor.monitors.set(root, id, { state: at, until_ms, by: digest });
+      return ran;
     }`,
   ),
   bug(

@@ -11,6 +11,7 @@ import {
   S3_OBJECT_BYTES_MAX,
   S3_READ_ATTEMPTS_MAX,
   S3_RETRIES_MAX,
+  S3_SLOW_READ_MS,
   S3_TIMEOUT_MS,
 } from "../../src/limits.ts";
 import { Secret } from "../../src/secret.ts";
@@ -55,9 +56,9 @@ beforeEach(async () => {
   const env = { AWS_ENDPOINT_URL_S3: endpoint, AWS_ACCESS_KEY_ID: "ACCESS-ID", AWS_REGION: "here" };
   options = {
     ...s3Options("s3://bucket/pre/fix", { ...env, AWS_SECRET_ACCESS_KEY: "very-secret-key" }),
-    // Faster than the wall clock, so that silence is soon over.
+    // Faster than the wall clock, so that silence is soon over; but this machine may be slow, and is no slow server.
     after: (wait_ms, run) => {
-      const timer = setTimeout(run, wait_ms / SPEED);
+      const timer = setTimeout(run, wait_ms / (wait_ms === S3_SLOW_READ_MS ? 1 : SPEED));
       return () => clearTimeout(timer);
     },
   };
@@ -143,7 +144,8 @@ describe("a put", () => {
     script = ({ method }) => (method === "PUT" ? { status: 500 } : { status: 404, body: error("NoSuchKey") });
     expect(await settledPut(store, "k", utf8("body"), ABSENT)).toEqual({
       outcome: "unknown",
-      reason: "it answered 500",
+      // The last one may be cut by the end of the patience.
+      reason: expect.stringMatching(/it answered 500|it did not answer in time/),
     });
     const methods = seen.map(({ method }) => method);
     expect(methods.length).toBeGreaterThan(4);

@@ -1,7 +1,7 @@
 /** How long the S3 driver waits for a store that is away: simulated time, and a bucket that comes and goes. */
 import fc from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { S3_SETTLE_MS, S3_TIMEOUT_MS } from "../../src/limits.ts";
+import { S3_RETRIES_MAX, S3_SETTLE_MS, S3_SLOW_READ_MS, S3_TIMEOUT_MS } from "../../src/limits.ts";
 import type { PutCondition, Settled, Store } from "../../src/store/contract.ts";
 import { s3Store } from "../../src/store/s3.ts";
 import { settledPut } from "../../src/store/settle.ts";
@@ -140,6 +140,45 @@ describe("a put while the store is away", () => {
     wire.after(1_000, () => void store.close());
     expect(await wire.finish(put)).toMatchObject({ outcome: "unknown" });
     expect(wire.now_ms).toBe(1_000);
+  });
+});
+
+describe("a read", () => {
+  const read = (): Promise<unknown> => wire.finish(store.get("k"));
+  beforeEach(async () => {
+    await wire.finish(store.put("k", MINE, ABSENT));
+  });
+
+  test("whose answer does not come is sent once more beside after a second", async () => {
+    const start_ms = wire.now_ms;
+    let silent = 1;
+    trouble = () => (silent-- > 0 ? "silence" : undefined);
+    expect(await read()).toMatchObject({ body: MINE });
+    expect(wire.now_ms - start_ms).toBeLessThan(1.1 * S3_SLOW_READ_MS);
+    expect(wire.sent_ms.length).toBe(3);
+  });
+
+  test("is answered by the first where the second fails", async () => {
+    let sent = 0;
+    const { server } = wire;
+    wire.server = (request) => {
+      const said = server(request);
+      if (typeof said === "string") return said;
+      return sent++ === 0 ? { ...said, after_ms: 2 * S3_SLOW_READ_MS } : "refused";
+    };
+    expect(await read()).toMatchObject({ body: MINE });
+    expect(sent).toBe(2);
+  });
+
+  test("of a store that takes two seconds for each answer is answered, however many there are", async () => {
+    const { server } = wire;
+    wire.server = (request) => {
+      const said = server(request);
+      return typeof said === "string" ? said : { ...said, after_ms: 2_000 };
+    };
+    const reads = Promise.all(Array.from({ length: 3 * S3_RETRIES_MAX }, () => store.get("k")));
+    for (const found of await wire.finish(reads)) expect(found).toMatchObject({ body: MINE });
+    expect(wire.sent_ms.length).toBeLessThanOrEqual(1 + 4 * S3_RETRIES_MAX);
   });
 });
 

@@ -36,6 +36,8 @@ export interface NetworkOptions {
   readonly count: (what: Counted) => void;
   /** The process was told that something stands in the way where nothing does. */
   readonly misled: (process: Process, key: string) => void;
+  /** A write leaves. */
+  readonly sending: (key: string, by: Process) => void;
 }
 
 export class Network {
@@ -68,15 +70,17 @@ export class Network {
           once,
         });
       },
-      put: (key, body, condition) =>
-        send({
+      put: (key, body, condition) => {
+        this.#options.sending(key, process);
+        return send({
           key,
           apply: () => bucket.put(key, body, condition, by),
           unclear: UNCLEAR,
           conflict: CONFLICT,
           writes: true,
           once: false,
-        }),
+        });
+      },
       delete: (key) => {
         const apply = (): "done" | "unknown" => {
           bucket.delete(key, by);

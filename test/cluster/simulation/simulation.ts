@@ -6,6 +6,7 @@
  * end all processes are dead, all that was on its way has arrived, and what is in the store must amount to the history.
  */
 import { Actors } from "../../../src/actor/actors.ts";
+import { OWN_PREFIX } from "../../../src/cluster/format.ts";
 import { parseLease } from "../../../src/cluster/lease.ts";
 import { openLog } from "../../../src/cluster/log.ts";
 import { readOwnership } from "../../../src/cluster/ownership.ts";
@@ -13,12 +14,13 @@ import { isRefusal } from "../../../src/errors.ts";
 import { WATCH_INTERVALS } from "../../../src/limits.ts";
 import type { Store } from "../../../src/store/contract.ts";
 import { Accounts, addressOf, versionOf } from "./accounts.ts";
+import { Adversary, type Hands } from "./adversary.ts";
 import { Clients } from "./clients.ts";
 import { History } from "./history.ts";
 import { Network } from "./network.ts";
 import { Node } from "./node.ts";
 import { Process } from "./process.ts";
-import { type ClusterEvent, drawProfile, type Occasion, type Profile } from "./profile.ts";
+import { drawProfile, type Profile } from "./profile.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Counted, Tally } from "./tally.ts";
@@ -39,6 +41,7 @@ export class Simulation {
   readonly #history: History;
   readonly #network: Network;
   readonly #clients: Clients;
+  readonly #adversary: Adversary;
   /** The process that runs on each node now. */
   readonly #nodes: (Node | undefined)[] = [];
   readonly #sessions = new Map<string, Node>();
@@ -65,7 +68,7 @@ export class Simulation {
       claimed: (...claim) => this.#claimed(...claim),
       released: (...release) => this.#released(...release),
       leaseWritten: (...write) => this.#leaseWritten(...write),
-      occasion: (...occasion) => this.#strike(...occasion),
+      occasion: (...occasion) => this.#adversary.strike(...occasion),
     });
     this.#network = new Network({
       random: this.#random,
@@ -74,6 +77,15 @@ export class Simulation {
       bucket: this.#history.bucket,
       count,
       misled: ({ session }, key) => this.#sessions.get(session)?.misled(key),
+      sending: (key, by) => this.#sending(key, by),
+    });
+    this.#adversary = new Adversary({
+      random: this.#random,
+      profile: this.profile,
+      scheduler: this.#scheduler,
+      hands: this.#hands,
+      count,
+      trace: (what) => this.#note(what),
     });
     this.#clients = new Clients({
       random: this.#random,
@@ -94,7 +106,7 @@ export class Simulation {
     for (let node = 0; node < nodes; node++)
       this.#scheduler.after(this.#random.between(0, node === 0 ? 1 : ttl_ms), () => this.#start(node));
     this.#clients.begin();
-    this.#planEvent();
+    this.#adversary.begin();
     await this.#runUntil(chaos_ms);
     await this.#recover();
     for (const node of this.#living) node.process.end();
@@ -164,72 +176,30 @@ export class Simulation {
 
   // ── Faults ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  #planEvent(): void {
-    this.#scheduler.after(this.#random.exponential(this.profile.event_ms), () => {
-      if (this.#network.isCalm) return;
-      const node = this.#nodes[this.#random.below(this.profile.nodes)];
-      if (node !== undefined) this.#befall(this.#random.pick(this.profile.events), node);
-      if (this.profile.loses && this.#random.chance(0.3)) this.#loseSlot();
-      this.#planEvent();
-    });
-  }
-
-  /** At the worst time: in the moments after it has written such an object. */
-  #strike(what: Occasion, by: string): void {
-    const { strikes, latency_ms } = this.profile;
-    const node = this.#sessions.get(by);
-    if (node === undefined || strikes?.when !== what || !this.#random.chance(strikes.chance)) return;
-    const event = this.#random.pick(["pause", "zombie", "zombie", "crash", "cut_store"] as const);
-    this.#scheduler.after(this.#random.between(0, this.#random.pick([2, 6])) * latency_ms, () => {
-      if (!this.#network.isCalm) this.#befall(event, node);
-    });
-  }
-
-  #befall(event: ClusterEvent, node: Node): void {
-    const { ttl_ms, nodes } = this.profile;
-    const lasts_ms = ttl_ms * this.#random.pick([0.2, 0.7, 1, 1.3, 2, 3]) * this.#random.between(0.8, 1.2);
-    const { process } = node;
-    if (!process.isAlive) return;
-    this.#tally.count(event);
-    this.#note(() => `${event} of ${process.session} for ${lasts_ms.toFixed(0)} ms`);
-    if (event === "pause") {
-      process.pause();
-      this.#scheduler.after(lasts_ms, () => process.resume());
-    } else if (event === "zombie") {
-      process.pause();
-      this.#network.cutFromLeases(process, true);
-      this.#scheduler.after(lasts_ms, () => process.resume());
-      this.#scheduler.after(lasts_ms + ttl_ms, () => this.#network.cutFromLeases(process, false));
-    } else if (event === "crash") {
-      process.end();
-      this.#startLater(process.node);
-    } else if (event === "drain") {
-      process.wake(() => void node.drain());
-    } else if (event === "cut_store") {
-      this.#network.cutFromStore(process, true);
-      this.#scheduler.after(lasts_ms, () => this.#network.cutFromStore(process, false));
-    } else if (event === "cut_nodes") {
-      const other = this.#random.below(nodes);
-      this.#network.cutFromEachOther(process.node, other, true);
-      this.#scheduler.after(lasts_ms, () => this.#network.cutFromEachOther(process.node, other, false));
-    } else if (event === "outage") {
-      this.#outage(true);
-      this.#scheduler.after(lasts_ms, () => this.#outage(false));
-    } else {
-      process.wallOffset_ms += this.#random.between(-60_000, 60_000);
-    }
-  }
-
-  #outage(is: boolean): void {
-    this.#network.isDown = is;
-    for (const { process } of this.#sessions.values()) process.blind("outage", is);
-  }
-
-  #loseSlot(): void {
-    const shard = this.#random.below(this.profile.shards);
-    if (!this.#history.lose(shard, (slots) => this.#random.pick(slots))) return;
-    this.#tally.count("slot lost");
-    this.#note(() => `the store loses a slot of shard ${shard}`);
+  get #hands(): Hands {
+    const network = this.#network;
+    return {
+      processAt: (node) => this.#nodes[node]?.process,
+      processOf: (session) => this.#sessions.get(session)?.process,
+      crash: (process) => {
+        process.end();
+        this.#startLater(process.node);
+      },
+      drain: (process) => process.wake(() => void this.#sessions.get(process.session)?.drain()),
+      pause: (process, is) => (is ? process.pause() : process.resume()),
+      cutFromStore: (process, is) => network.cutFromStore(process, is),
+      cutFromLeases: (process, is) => network.cutFromLeases(process, is),
+      cutFromEachOther: (a, b, is) => network.cutFromEachOther(a, b, is),
+      stopStore: (is) => {
+        network.isDown = is;
+        for (const { process } of this.#sessions.values()) process.blind("outage", is);
+      },
+      loseSlot: (shard) => {
+        if (!this.#history.lose(shard, (slots) => this.#random.pick(slots))) return;
+        this.#tally.count("slot lost");
+        this.#note(() => `the store loses a slot of shard ${shard}`);
+      },
+    };
   }
 
   // ── What must hold ───────────────────────────────────────────────────────────────────────────────────────
@@ -238,6 +208,7 @@ export class Simulation {
   #claimed(shard: number, before: string | null, by: string): void {
     this.#note(() => `${by} claims shard ${shard} from ${String(before)}`);
     if (before === null || before === by) return;
+    this.#adversary.overtaken(before);
     this.#tally.count("taken over");
     const node = this.#sessions.get(before);
     if (node?.process.isAlive === true && node.relies(shard))
@@ -280,17 +251,16 @@ export class Simulation {
       this.fail(new Error(`${by} declared ${session} dead after looking for ${looked_ms.toFixed(0)} ms`));
   }
 
+  #sending(key: string, by: Process): void {
+    if (!key.startsWith(OWN_PREFIX)) return;
+    const owner = this.#history.ownership(Number(key.slice(OWN_PREFIX.length)))?.session ?? by.session;
+    if (owner !== by.session) this.#adversary.challenged(owner);
+  }
+
   /** The faults end; what they have left on its way does not. */
   async #recover(): Promise<void> {
     this.#network.isCalm = true;
-    this.#outage(false);
-    for (const { process } of this.#living) {
-      process.resume();
-      this.#network.cutFromStore(process, false);
-      this.#network.cutFromLeases(process, false);
-      for (let other = 0; other < this.profile.nodes; other++)
-        this.#network.cutFromEachOther(process.node, other, false);
-    }
+    this.#adversary.end();
     this.#note(() => "the faults have ended");
     const from_ms = this.#scheduler.now_ms;
     const within_ms = RECOVERS_TTL * this.profile.ttl_ms;
