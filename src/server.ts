@@ -16,7 +16,7 @@ import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
 import type { Range } from "./ip.ts";
-import { COMMIT_WINDOW, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
+import { COMMIT_WINDOW, DRAIN_GRACE_MS, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
@@ -210,8 +210,18 @@ class GatewayNode implements Server {
   }
 
   stop(notice_ms = DRAIN_NOTICE_MS): Promise<void> {
-    this.#stopping ??= this.#drain(notice_ms);
+    this.#stopping ??= this.#stop(notice_ms);
     return this.#stopping;
+  }
+
+  /** Most timers here keep no process alive. Once the socket is closed, nothing else might, and the end would be cut off. */
+  async #stop(notice_ms: number): Promise<void> {
+    const awake = setInterval(() => {}, DRAIN_GRACE_MS);
+    try {
+      await this.#drain(notice_ms);
+    } finally {
+      clearInterval(awake);
+    }
   }
 
   /** Where others live, they take over while calls are still taken and passed on to them; no call need fail. */
