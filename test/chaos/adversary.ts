@@ -82,8 +82,7 @@ export class Adversary {
 
   constructor(options: AdversaryOptions) {
     this.#options = options;
-    const { victims, random } = options;
-    for (const { gate } of victims) if (gate !== undefined) gate.plan = seededPlan(random.fork(), WEATHER);
+    for (const { gate } of options.victims) this.#set(gate, WEATHER);
   }
 
   async work(isOver: () => boolean): Promise<void> {
@@ -140,13 +139,16 @@ export class Adversary {
       case "slow":
       case "storm":
         this.#say(node, mischief === "slow" ? "has a slow store" : "has a store that fails", lasts_ms);
-        if (gate !== undefined) gate.plan = seededPlan(random.fork(), mischief === "slow" ? SLOW : STORM);
+        this.#set(gate, mischief === "slow" ? SLOW : STORM);
         await setTimeout(lasts_ms);
-        if (gate !== undefined) gate.plan = seededPlan(random.fork(), WEATHER);
-        return undefined;
+        return this.#set(gate, WEATHER);
       default:
         throw new Error(`no such mischief: ${String(mischief satisfies never)}`);
     }
+  }
+
+  #set(gate: FaultGate | undefined, rates: FaultRates): void {
+    if (gate !== undefined) gate.plan = seededPlan(this.#options.random.fork(), rates);
   }
 
   #silenced({ leads }: ManagedNode, how: Silence["how"], lasts_ms: number): void {

@@ -3,7 +3,7 @@ import { type AccountInput, isRead } from "./account-model.ts";
 import { CarefulClient, type ClientOptions } from "./careful-client.ts";
 import { definite, type History, type Intent } from "./history.ts";
 import type { Output } from "./linearizability.ts";
-import { Slot } from "./slot.ts";
+import { READS, Slot, WRITES } from "./slot.ts";
 import { belongsTo } from "./verdict.ts";
 
 export interface CrewSize {
@@ -26,7 +26,7 @@ export class Crew {
     this.#history = options.history;
     this.#now_ms = options.now_ms;
     this.#teams = Array.from({ length: slots }, (_, index) => ({
-      slot: new Slot(`chaos-${index + 1}`),
+      slot: new Slot(`chaos-${index + 1}`, index % 2 === 0 ? WRITES : READS),
       clients: Array.from(
         { length: clientsPerSlot },
         () => new CarefulClient({ ...options, random: options.random.fork() }),

@@ -8,24 +8,23 @@ import type { Seeded } from "../support/seeded.ts";
 import type { AccountInput } from "./account-model.ts";
 import type { Attempt, Intent } from "./history.ts";
 
-const WEIGHTS: Readonly<Record<AccountInput["message"], number>> = {
-  open: 2,
-  deposit: 50,
-  withdraw: 20,
-  balance: 28,
-  close: 0.5,
-};
+export type Weights = Readonly<Record<AccountInput["message"], number>>;
+export const WRITES: Weights = { open: 2, deposit: 50, withdraw: 20, balance: 28, close: 0.5 };
+/** A read waits for the writes before it. Where they are rare, a leader that was deposed could answer what it knew. */
+export const READS: Weights = { open: 1, deposit: 4, withdraw: 1, balance: 94, close: 0.2 };
 /** Some thousands of them stay far below 2^53. */
 const AMOUNT_MAX = 2 ** 30;
 
 export class Slot {
   readonly #name: string;
+  readonly #weights: Weights;
   #generation = 1;
   #phase: "new" | "open" | "closed" = "new";
   #keys = 0;
 
-  constructor(name: string) {
+  constructor(name: string, weights: Weights) {
     this.#name = name;
+    this.#weights = weights;
   }
 
   /** Whose accounts these are, `account/NAME-…`. */
@@ -40,7 +39,7 @@ export class Slot {
     }
     const opens = this.#phase === "new" && random.chance(0.5);
     return this.intent({
-      message: opens ? "open" : random.weighted(WEIGHTS),
+      message: opens ? "open" : random.weighted(this.#weights),
       amount: 1 + random.below(AMOUNT_MAX),
     });
   }
