@@ -5,6 +5,7 @@ import { isRefusal, type Refusal } from "../../src/errors.ts";
 import {
   CHECKPOINT_LOG_BYTES_MIN,
   CHECKPOINT_PART_BYTES,
+  CHECKPOINT_SLOT_BYTES,
   COMMIT_ENTRIES_MAX,
   COMMIT_WINDOW_MAX,
 } from "../../src/limits.ts";
@@ -642,4 +643,21 @@ describe("a checkpoint of which the store does not say whether it counts, though
     expect((await ownership(store)).session).not.toBeNull();
     expect(await recovered(store)).toEqual(entries);
   });
+});
+
+test("what is refused while the shard is handed over is in no checkpoint that comes due meanwhile", async () => {
+  const store = memoryStore();
+  const barrier = new Barrier(store, (key) => key.startsWith("log/"));
+  // Due with the second commit: the seal counts as a slot, too.
+  const opening = opened(barrier.store, { checkpointLogBytesMin: 2.5 * CHECKPOINT_SLOT_BYTES });
+  await quiet();
+  barrier.letOne();
+  const node = await opening;
+  const settled = [node.append('"in flight"')];
+  await quiet();
+  settled.push(node.append('"queued"'), node.log.handOver());
+  expect(await node.append('"refused"')).toMatchObject({ code: "not_leader" });
+  barrier.open();
+  expect(await Promise.all(settled)).toEqual([undefined, undefined, undefined]);
+  expect(await recovered(store)).toEqual(['"in flight"', '"queued"']);
 });
