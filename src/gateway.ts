@@ -16,6 +16,7 @@ import type { Access } from "./authorize/caveats.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
+import { late } from "./cluster/refusals.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
@@ -213,7 +214,8 @@ async function passCall(
   const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
   if (isRefusal(call)) return call;
 
-  if (isForAnyNode(call, actor.stateless, gate.protocols)) return answerHere(call, incoming.admit);
+  if (isForAnyNode(call, actor.stateless, gate.protocols))
+    return gate.monotonic_ms() < deadline_ms ? answerHere(call, incoming.admit) : late();
   return gate.call(call, incoming, deadline_ms);
 }
 

@@ -12,8 +12,8 @@ import type { LeaseRecord } from "./cluster/lease.ts";
 import type { ShardLog } from "./cluster/log.ts";
 import { Member, type MemberOptions, type Place } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
-import { moving } from "./cluster/refusals.ts";
-import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { late, moving } from "./cluster/refusals.ts";
+import { isRefusal, type Refusal } from "./errors.ts";
 import {
   ACTORS_BYTES_MAX,
   ACTORS_SWEEP_MS,
@@ -128,8 +128,7 @@ export class Shards {
         ? this.#member.placeAsked(shard, patience_ms)
         : this.#member.place(shard, avoid, patience_ms));
       const remaining_ms = deadline_ms - clock.now_ms();
-      if (remaining_ms <= 0)
-        return refuse("deadline", "the caller's time was over before the call could run; it had no effect");
+      if (remaining_ms <= 0) return late();
       const outcome = isRefusal(place)
         ? place
         : await this.#attempt(shard, work, incoming, place, remaining_ms, avoid);

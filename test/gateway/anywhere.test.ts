@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { logPrefix } from "../../src/cluster/format.ts";
 import { assign } from "../../src/cluster/placement.ts";
@@ -163,6 +164,17 @@ describe("a message that is always admitted and moves nothing, of an actor witho
       expect(await batchAt(await callerOf(tenant), other, tenant, ["ping"])).toMatchObject({
         problem: { code: "handler_invalid", call: 0 },
       });
+  });
+
+  it("does not run when its caller's time is over, as where the body came late", async () => {
+    const request = sign(await callerOf("stateless"), other, "stateless", "ping", { timeout_ms: 1 });
+    const late = async function* (): AsyncGenerator<Uint8Array> {
+      await setTimeout(50);
+      yield request.body;
+    };
+    const { url, method, headers } = request;
+    const response = await fetch(url, { method, headers, body: late(), duplex: "half" });
+    expect([response.status, await response.json()]).toMatchObject([504, { code: "deadline" }]);
   });
 
   it("is taken once by each node, and that is no harm", async () => {

@@ -6,15 +6,16 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { toHex } from "../../src/bytes.ts";
-import { checkpointsPrefix, logPrefix, ownKey } from "../../src/cluster/format.ts";
+import { checkpointsPrefix, logKey, logPrefix, ownKey } from "../../src/cluster/format.ts";
 import { shardOf } from "../../src/cluster/pages.ts";
 import { SHARD_RETRY_MS, SHARDS_DEFAULT } from "../../src/limits.ts";
 import type { Caller } from "../../src/sdk/client.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import { call, codeOf, MASTER, must, party, startGate, type TestGate } from "../support/gate.ts";
+import { takenShard } from "../support/taken-shard.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "postern-damage-"));
 /** Enough commits that the shard writes a checkpoint. */
@@ -169,4 +170,28 @@ describe.each<[string, number, string, (store: Store, account: Account) => Promi
     await restore();
     expect(await recovered(broken)).toBe(`{"balance":${broken.balance}}`);
   });
+});
+
+it("an entry of another version stops its shard, by the name of its object, and no other", async () => {
+  const own = mkdtempSync(join(tmpdir(), "postern-damage-"));
+  const before = await startGate(own);
+  await before.server.stop(0);
+  const store = sqliteStore(own);
+  const log = await takenShard(store, "account/damaged");
+  expect(await log.append('{"v":9}')).toBeUndefined();
+  const damaged = logKey(shardOf("demo/account/damaged", SHARDS_DEFAULT), log.seq);
+  await store.close();
+
+  const reader = await startGate(own);
+  onTestFinished(() => reader.end());
+  const refused = await call(party(reader, "account/damaged"), "account/damaged", "open", { owner: "Ada" });
+  const detail = `the object ${damaged} cannot be used: a log entry has version 9; this version reads 3`;
+  expect(refused).toMatchObject({ problem: { code: "store_unavailable", detail, damaged } });
+  const others = await Promise.all(
+    Array.from({ length: 20 }, (_, i) => `account/sound-${i}`).map(async (actor) =>
+      codeOf(await call(party(reader, actor), actor, "open", { owner: "Ada" })),
+    ),
+  );
+  expect(new Set(others)).toEqual(new Set(["200"]));
+  expect(reader.lines.filter((line) => line.includes("shard_stopped")).join()).toContain(detail);
 });
