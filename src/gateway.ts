@@ -16,11 +16,10 @@ import type { Access } from "./authorize/caveats.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
-import { late } from "./cluster/refusals.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
-import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { isRefusal, late, type Refusal, refuse } from "./errors.ts";
 import type { Address } from "./ip.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import { Nonce } from "./nonce.ts";
@@ -198,7 +197,7 @@ async function passCall(
   known: Known,
   notes: Notes,
 ): Promise<Answer | Response | Refusal> {
-  const { envelope, incoming, digest, now_ms, deadline_ms } = known;
+  const { envelope, incoming, digest, deadline_ms } = known;
   const word = readWord(envelope.target, incoming.body);
   if (isRefusal(word)) return word;
   notes.message = word.map(({ message }) => message).join(",");
@@ -211,7 +210,7 @@ async function passCall(
   if (isRefusal(actor)) return actor;
   const messages = typedWord(gate, envelope.target, actor, word, ask);
   if (isRefusal(messages)) return messages;
-  const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
+  const call = composeCall(gate, envelope, grant, actor, messages, digest, known);
   if (isRefusal(call)) return call;
 
   if (isForAnyNode(call, actor.stateless, gate.protocols))

@@ -172,6 +172,8 @@ export const ACTOR_IDLE_MS = 5 * 60_000;
 /** What the actors in memory may take together, of a heap of 2 to 4 GiB; each open shard has an equal share of it. Past
  * it those leave that a checkpoint holds. */
 export const ACTORS_BYTES_MAX = 512 * 1024 * 1024;
+/** Calls that wait for one actor: its turns take 0.1 s at worst, so the last of them is answered within half a minute. */
+export const CALLS_WAITING_PER_ACTOR_MAX = 256;
 /** Calls admitted and not yet answered, on the node. */
 export const CALLS_IN_FLIGHT_MAX = 10_000;
 

@@ -40,7 +40,7 @@ export interface ActorType {
   readonly behaviour: string;
   /** What the actor may become, by name. */
   readonly become: ReadonlyMap<string, string>;
-  readonly run: (turn: Turn, fuel: number) => TurnResult | Refusal;
+  readonly run: (turn: Turn, fuel: number) => Promise<TurnResult | Refusal>;
 }
 
 export interface Tenant {
@@ -179,7 +179,7 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
     protocol,
     behaviour,
     become: new Map(Object.entries(policy.become ?? {})),
-    run: (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
+    run: async (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
   };
 }
 
