@@ -27,6 +27,7 @@ import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
 import { protocol } from "./cli/protocol.ts";
+import { replay } from "./cli/replay.ts";
 import { revoke } from "./cli/revoke.ts";
 import { rotate } from "./cli/rotate.ts";
 import { serve } from "./cli/serve.ts";
@@ -52,6 +53,7 @@ const COMMANDS: readonly Command[] = [
   revoke,
   rotate,
   store,
+  replay,
   types,
   demo,
 ];
