@@ -228,6 +228,8 @@ export const STORE_GROUP_OPERATIONS_MAX = 256;
 export const STORE_GROUP_BYTES_MAX = 16 * 1024 * 1024;
 /** Times a check reads a shard again because its owner has replaced what was being read: checkpoints are seldom. */
 export const SHARD_CHECKS_MAX = 5;
+/** Differences that one replay of a shard lists: the first ones say what is wrong, and all of them are counted. */
+export const REPLAY_DIFFERENCES_MAX = 100;
 /** Times one conditional put is sent, each after reading back, where the store knows of no better patience. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** One group commit: what is written in one store round trip. */

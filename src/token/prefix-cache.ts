@@ -71,7 +71,7 @@ export class PrefixCache {
     this.#shares.set(tenant, share);
     const grew = share.keep(secret, path, tails, readingBytes, now_ms);
     this.#forgetIdle(now_ms);
-    if (grew) while (this.bytes > this.#bytesMax) this.#largest()?.forgetOldest();
+    if (grew) while (this.bytes > this.#bytesMax && this.#largest()?.forgetOldest());
   }
 
   #forgetIdle(now_ms: number): void {
