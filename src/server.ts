@@ -32,6 +32,7 @@ import { HolderSignatures } from "./signature/holder.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
 import { PrefixCache } from "./token/prefix-cache.ts";
+import { MasterVault } from "./vault.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -127,11 +128,7 @@ class GatewayNode implements Server {
     const meta = await ensureMeta(store, shards, toHex(randomBytes(16)));
     if (isRefusal(meta)) return meta;
     // First the address, then the shards: a node that cannot listen must not have taken any from one that does.
-    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
-    const http = createHttp(
-      (request, peer) =>
-        this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8))),
-    );
+    const http = createHttp((request, peer) => this.#answer(request, peer));
     await listen(http, this.#options.host, this.#options.port);
     this.#http = http;
     const { url, authorities } = addressOf(http);
@@ -146,11 +143,17 @@ class GatewayNode implements Server {
     return undefined;
   }
 
+  async #answer(request: Request, peer: string | undefined): Promise<Response> {
+    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
+    return this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8)));
+  }
+
   async #startShards(shardCount: number, authorities: ReadonlySet<string>): Promise<Refusal | undefined> {
     const { store, master, advertise, trustedProxies = [] } = this.#options;
     const { leaseTtl_ms = LEASE_TTL_MS, window = COMMIT_WINDOW } = this.#options;
     const protocols = createProtocolCache();
     const replays = new ReplayWindow();
+    const vault = new MasterVault(master, (length) => randomBytes(length));
     const shards = new Shards({
       store,
       clock: CLOCK,
@@ -169,6 +172,12 @@ class GatewayNode implements Server {
       protocols,
       replays,
       send: this.#sender.send,
+      courier: {
+        vault,
+        ask: (request) => this.#answer(request, undefined),
+        url: this.url,
+        random: (length) => randomBytes(length),
+      },
       lost: (why) => this.#stepDown(why),
       event: (event, shard, detail) => this.#event(event, detail, { shard }),
     });
@@ -185,6 +194,7 @@ class GatewayNode implements Server {
       readings: new Readings(),
       signatures: new HolderSignatures(bip340, ed25519),
       replays,
+      vault,
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,
       meetPeer: async (host) => {

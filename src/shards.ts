@@ -13,6 +13,7 @@ import type { ShardLog } from "./cluster/log.ts";
 import { Member, type MemberOptions, type Place } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
 import { moving } from "./cluster/refusals.ts";
+import { type CourierOptions, Deliveries } from "./deliveries.ts";
 import { isRefusal, late, type Refusal } from "./errors.ts";
 import {
   ACTORS_BYTES_MAX,
@@ -31,19 +32,27 @@ export interface ShardsOptions
   readonly protocols: ProtocolCache;
   readonly replays: ReplayWindow;
   readonly send: Send;
+  /** Delivers what actors send, and holds their secrets. */
+  readonly courier: CourierOptions;
   /** ms since the epoch. */
   readonly wall_ms: () => number;
   /** What an operator should know, with the shard that it is about; what lasts, once. */
   readonly event: (event: ShardEvent, shard: number, detail: string) => void;
 }
 
-/** `shard_stopped`: it cannot be opened. `actor_unreadable`, `checkpoint_failed`: it works, but not all of it. */
+/**
+ * `shard_stopped`: it cannot be opened. `actor_unreadable`, `checkpoint_failed`, `send_failed`: it works, but not all of
+ * it. `send_refused`, `send_given_up`: what an actor has sent will not be delivered.
+ */
 export type ShardEvent =
   | "shard_opened"
   | "shard_closed"
   | "shard_stopped"
   | "actor_unreadable"
-  | "checkpoint_failed";
+  | "checkpoint_failed"
+  | "send_failed"
+  | "send_refused"
+  | "send_given_up";
 
 /** What is done where an actor lives. */
 type Work<T> = (shard: Shard) => Promise<T | Refusal>;
@@ -175,7 +184,7 @@ export class Shards {
   }
 
   #opened(shard: number, log: ShardLog, actors: Actors): void {
-    const { clock, protocols, replays, wall_ms, event } = this.#options;
+    const { clock, protocols, replays, courier, wall_ms, event } = this.#options;
     for (const [key, until_s] of actors.nonces()) replays.restore(key, until_s, wall_ms() / 1000);
     const compile = (text: string) => protocols.get(text);
     const read = async (key: string): Promise<readonly string[] | Refusal> => {
@@ -186,10 +195,27 @@ export class Shards {
     };
     const engine = { compile, step: stepAll, widening: findWidening };
     const now_ms = () => clock.now_ms();
-    const runtime = new Shard({ actors, log, protocols: engine, read, now_ms });
+    const runtime = new Shard({
+      actors,
+      log,
+      protocols: engine,
+      read,
+      vault: courier.vault,
+      sent: (address) => deliveries.look(address),
+      now_ms,
+    });
+    const deliveries = new Deliveries({
+      ...courier,
+      shard: runtime,
+      clock,
+      wall_ms,
+      ended: () => log.ended !== undefined,
+      report: (what, detail) => event(what, shard, detail),
+    });
     this.#open.set(shard, { shard: runtime, actors });
     this.#said.delete(shard);
     event("shard_opened", shard, `epoch ${log.epoch}`);
+    for (const address of actors.sending) deliveries.look(address);
   }
 
   #closed(shard: number, why: Refusal): void {

@@ -14,6 +14,8 @@ import {
   CAPABILITIES_HELD_MAX,
 } from "../limits.ts";
 
+const NAME = '"$cap"';
+
 /** What the host does with an actor's secrets. Owners are `tenant/type/id`. */
 export interface Vault {
   /** The actor's public key: what a capability is handed to it with. */
@@ -66,12 +68,10 @@ export class Purse {
     this.#options = options;
   }
 
-  get vault(): Vault {
-    return this.#options.vault;
-  }
-
-  get owner(): string {
-    return this.#options.owner;
+  /** The public key of another actor of the same tenant. @param actor `type/id` */
+  keyOf(actor: string): string {
+    const { vault, owner } = this.#options;
+    return vault.publicKey(`${owner.slice(0, owner.indexOf("/"))}/${actor}`);
   }
 
   /** As the handler is told, by id. */
@@ -94,6 +94,20 @@ export class Purse {
     return came === undefined ? held.get(id)?.note : { id, ...came.note };
   }
 
+  /** Refuses a turn whose reply or state names what it may not: `handler_invalid`. */
+  refuseTurn({
+    reply,
+    state,
+  }: {
+    readonly reply: Json;
+    readonly state: string | undefined;
+  }): Refusal | undefined {
+    const refused = this.refuse("reply", reply, true);
+    // JSON.stringify writes the name as it is: without it there is none.
+    if (refused !== undefined || state?.includes(NAME) !== true) return refused;
+    return this.refuse("state", JSON.parse(state) as Json, false);
+  }
+
   /**
    * Refuses what a turn names and may not: `handler_invalid`.
    * @param what the value is, for the refusal
@@ -106,7 +120,10 @@ export class Purse {
       if (handle === undefined || (!mayNarrow && handle.caveats.length > 0))
         return refuse("handler_invalid", `${where} has a $cap that is no handle`);
       if (this.noteOf(handle.id) === undefined)
-        return refuse("handler_invalid", `${where} names capability ${handle.id}, which the actor does not have`);
+        return refuse(
+          "handler_invalid",
+          `${where} names capability ${handle.id}, which the actor does not have`,
+        );
       return object;
     });
     return isRefusal(checked) ? checked : undefined;
@@ -116,7 +133,10 @@ export class Purse {
   handOn(value: Json, to: string): Json | Refusal {
     return replaceCaps(value, (object) => {
       if (++this.#handedOn > CAPABILITIES_HANDED_ON_MAX)
-        return refuse("handler_invalid", `a call hands on at most ${CAPABILITIES_HANDED_ON_MAX} capabilities`);
+        return refuse(
+          "handler_invalid",
+          `a call hands on at most ${CAPABILITIES_HANDED_ON_MAX} capabilities`,
+        );
       return handedOn(this.#options, object, to, (id) => this.#tokenOf(id));
     });
   }
@@ -129,7 +149,10 @@ export class Purse {
   leave(kept: readonly Json[], state: string | undefined): Left | Refusal {
     const { vault, owner, held, received, next } = this.#options;
     const holds = state === undefined ? undefined : idsInState(state);
-    const sealed = new Set([...(holds ?? []), ...kept.flatMap((value) => handlesIn(value).map(({ id }) => id))]);
+    const sealed = new Set([
+      ...(holds ?? []),
+      ...kept.flatMap((value) => handlesIn(value).map(({ id }) => id)),
+    ]);
     const caps = received.map(({ token, note }, index): CapabilityRecord => {
       const id = next + index;
       const named = { id, ...note };
@@ -160,8 +183,7 @@ export interface Left {
 
 /** The ids that a state refers to, which was checked before. */
 function idsInState(state: string): readonly number[] {
-  // JSON.stringify writes the name as it is: without it there is none.
-  if (!state.includes('"$cap"')) return [];
+  if (!state.includes(NAME)) return [];
   return [...new Set(handlesIn(JSON.parse(state) as Json).map(({ id }) => id))].toSorted((a, b) => a - b);
 }
 
@@ -171,7 +193,9 @@ export function heldAfter(
   caps: readonly CapabilityRecord[],
   holds: readonly number[],
 ): Map<number, HeldCapability> {
-  const came = new Map(caps.map(([note, sealed]) => [note.id, sealed === undefined ? undefined : { note, sealed }]));
+  const came = new Map(
+    caps.map(([note, sealed]) => [note.id, sealed === undefined ? undefined : { note, sealed }]),
+  );
   const after = new Map<number, HeldCapability>();
   for (const id of holds) {
     const capability = came.get(id) ?? held.get(id);

@@ -119,6 +119,23 @@ export class Authority {
     return undefined;
   }
 
+  /** Why this signer cannot use the token at all, now or ever. Refusals: `caveat_denied`, `token_expired`. */
+  usableFrom(now_ms: number): Refusal | undefined {
+    for (const [index, { caveat }] of this.#caveats.entries()) {
+      const reason = this.#holders.get(index);
+      if (reason !== undefined) return denied(caveat, index, reason);
+    }
+    const texts = this.#caveats.map(({ text }) => text);
+    return refuseExpired(texts, now_ms);
+  }
+
+  /** What the token reaches, `type/id` or `type/*`: the narrowest of its `actor` caveats. */
+  get reach(): string {
+    const names = this.#caveats.filter(({ caveat }) => caveat.name === "actor");
+    const reached = names.map(({ text }) => text.slice(text.indexOf("=") + 2));
+    return reached.find((name) => !name.endsWith("/*")) ?? reached[0] ?? "";
+  }
+
   /** What is granted beside the message, the same for all that were not refused. Refusal: `token_invalid`. */
   grant(): Grant | Refusal {
     const protocols: ProtocolClaim[] = [];

@@ -8,6 +8,7 @@
  */
 import { utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import type { CapabilityNote } from "../handles.ts";
 import type { Json } from "../json.ts";
 import { TURN_FUEL_MAX, TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
 import { FUEL_EXPORT, OOM_EXPORT, STACK_EXPORT, START_EXPORT } from "./fuel.ts";
@@ -24,6 +25,8 @@ export interface Turn {
   readonly seed: string;
   /** `type/id` */
   readonly actor: string;
+  /** The capabilities that the turn may use; none unless told. */
+  readonly caps?: readonly CapabilityNote[];
 }
 
 export interface TurnBounds {
@@ -91,8 +94,8 @@ function instantiate(module: WebAssembly.Module): HandlerExports | Refusal {
 }
 
 /** The state is JSON text that `readOutcome` wrote: it goes in as it stands. */
-function inputDocument({ state, message, args, now_ms, seed, actor }: Turn): string {
-  const rest = JSON.stringify({ message, args, caps: [], now: now_ms, seed, actor });
+function inputDocument({ state, message, args, now_ms, seed, actor, caps = [] }: Turn): string {
+  const rest = JSON.stringify({ message, args, caps, now: now_ms, seed, actor });
   return `{"state":${state ?? "null"},${rest.slice(1)}`;
 }
 

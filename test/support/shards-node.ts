@@ -7,6 +7,8 @@ import { ReplayWindow } from "../../src/signature/replay.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { callOf, type Given } from "../actor/counter.ts";
 import { TestClock } from "../cluster/clock.ts";
+import { random } from "./gate.ts";
+import { VAULT } from "./vault.ts";
 
 const FOREVER_MS = 1e12;
 
@@ -48,6 +50,7 @@ export class ShardsNode {
       protocols: createProtocolCache(),
       replays: this.replays,
       send: async () => ({ failed: "unsent" }),
+      courier: { vault: VAULT, ask: async () => new Response(null), url: "http://here", random },
       event: (event, shard, detail) => this.events.push(`${event} ${shard}: ${detail}`),
       ...options,
     });

@@ -105,6 +105,8 @@ export function callOf(
     monitors: operation.ordered ? [ordered] : [],
     counts: [],
     messages: undefined,
+    received: [],
+    sender: undefined,
     idempotency: keyed ? { key: id, digest: message } : undefined,
     nonce: { key: attempt, until_s: Math.floor(now_ms / 1000) + NONCE_LIFE_S },
   };

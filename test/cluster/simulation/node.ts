@@ -8,6 +8,7 @@ import type { ShardLog } from "../../../src/cluster/log.ts";
 import { Member } from "../../../src/cluster/member.ts";
 import { isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
 import { PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "../../../src/limits.ts";
+import { VAULT } from "../../support/vault.ts";
 import { type Accounts, addressOf, callOf, type Operation, protocols } from "./accounts.ts";
 import type { History } from "./history.ts";
 import type { Network } from "./network.ts";
@@ -231,6 +232,7 @@ export class Node {
         },
         protocols,
         read: (key) => log.record(key),
+        vault: VAULT,
         now_ms: () => this.process.now_ms(),
       }),
       actors: records,

@@ -1,0 +1,194 @@
+/**
+ * Sends on their way: whoever leads a shard delivers what its actors have sent, until each has its final answer.
+ *
+ * A send is an ordinary request, signed with its sender's key, and passes the whole gate like any other. It leaves when the
+ * entry that sent it is durable; to one receiver the next one leaves when it is durable that the one before was answered.
+ * A delivery whose answer was lost is repeated, and the receiver, who knows its number, takes it once. What can be refused
+ * for good is refused once, and reported.
+ */
+import { handOnKept, type Vault } from "./actor/capabilities.ts";
+import type { Send } from "./actor/outbox.ts";
+import type { Shard } from "./actor/shard.ts";
+import { fromUtf8, utf8 } from "./bytes.ts";
+import type { Clock } from "./cluster/clock.ts";
+import { CODES, type Code, isRefusal, type Refusal, refuse } from "./errors.ts";
+import {
+  DELIVERIES_AT_ONCE,
+  SEND_BACKOFF_MS_MAX,
+  SEND_BACKOFF_MS_MIN,
+  SEND_LIFETIME_MS,
+  SEND_TIMEOUT_MS,
+} from "./limits.ts";
+import { signRequest } from "./sdk/client.ts";
+import { SENDER_HEADER, sendKey } from "./sender.ts";
+import type { Signer } from "./signature/scheme.ts";
+import { decodeTokens } from "./token/envelope.ts";
+
+export interface CourierOptions {
+  readonly vault: Vault & { signer(owner: string): Signer };
+  /** This node's gate, as a caller meets it. */
+  readonly ask: (request: Request) => Promise<Response>;
+  /** Where it answers, unless a token says for which audience it is. */
+  readonly url: string;
+  readonly random: (length: number) => Uint8Array;
+}
+
+export interface DeliveriesOptions extends CourierOptions {
+  readonly shard: Pick<Shard, "receivers" | "nextSend" | "delivered">;
+  readonly clock: Clock;
+  /** ms since the epoch. */
+  readonly wall_ms: () => number;
+  /** The shard is no longer led here. */
+  readonly ended: () => boolean;
+  /** What will not be delivered. */
+  readonly report: (event: "send_refused" | "send_given_up" | "send_failed", detail: string) => void;
+}
+
+export class Deliveries {
+  readonly #options: DeliveriesOptions;
+  /** Sender and receiver that are served now; whether there is something new since. */
+  readonly #lanes = new Map<string, { again: boolean }>();
+  #busy = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(options: DeliveriesOptions) {
+    this.#options = options;
+  }
+
+  /** @param address an actor, `tenant/type/id`, with something in its outbox */
+  look(address: string): void {
+    this.#look(address).catch((error) => this.#failed(address, error));
+  }
+
+  async #look(address: string): Promise<void> {
+    const receivers = await this.#retried(() => this.#options.shard.receivers(address));
+    for (const receiver of receivers ?? []) this.#open(address, receiver);
+  }
+
+  #open(address: string, receiver: string): void {
+    const key = `${address} ${receiver}`;
+    const open = this.#lanes.get(key);
+    if (open !== undefined) {
+      open.again = true;
+      return;
+    }
+    const lane = { again: false };
+    this.#lanes.set(key, lane);
+    this.#serve(address, receiver)
+      .catch((error) => this.#failed(address, error))
+      .finally(() => {
+        this.#lanes.delete(key);
+        if (lane.again && !this.#options.ended()) this.#open(address, receiver);
+      });
+  }
+
+  /** One after the other, until there is nothing left or the shard is somebody else's. */
+  async #serve(address: string, receiver: string): Promise<void> {
+    const { shard, wall_ms } = this.#options;
+    for (;;) {
+      const send = await this.#retried(() => shard.nextSend(address, receiver));
+      if (send === undefined) return;
+      const outcome = await this.#retried(() => this.#attempt(address, send));
+      if (outcome === undefined) return;
+      const [number] = send.record;
+      const done = await this.#retried(
+        async () => (await shard.delivered(address, wall_ms(), [number, outcome])) ?? true,
+      );
+      if (done === undefined) return;
+      this.#report(address, send, outcome);
+    }
+  }
+
+  /**
+   * Does it again, after longer and longer pauses, until it is not refused.
+   * @returns `undefined` where the shard was lost meanwhile
+   */
+  async #retried<T>(work: () => Promise<T | Refusal>): Promise<T | undefined> {
+    const { clock, ended } = this.#options;
+    let pause_ms = SEND_BACKOFF_MS_MIN;
+    while (!ended()) {
+      const outcome = await this.#oneOfFew(work);
+      if (!isRefusal(outcome)) return outcome;
+      await clock.sleep(pause_ms);
+      pause_ms = Math.min(2 * pause_ms, SEND_BACKOFF_MS_MAX);
+    }
+    return undefined;
+  }
+
+  async #oneOfFew<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#busy >= DELIVERIES_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#busy++;
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#busy--;
+      else next();
+    }
+  }
+
+  /** @returns `done`, `given_up`, or the code of a refusal for good; or the refusal of an attempt that may be repeated */
+  async #attempt(address: string, { record, caps, at_ms }: Send): Promise<string | Refusal> {
+    const { vault, ask, wall_ms, random } = this.#options;
+    if (wall_ms() - at_ms > SEND_LIFETIME_MS) return "given_up";
+    const [number, to, receiver, message, args] = record;
+    const slash = address.indexOf("/");
+    const [tenant, sender] = [address.slice(0, slash), address.slice(slash + 1)];
+    const sealed = caps.find(([id]) => id === to)?.[1] ?? "";
+    const token = vault.open(address, to, sealed);
+    const out = handOnKept({ vault, owner: address }, args, caps, vault.publicKey(`${tenant}/${receiver}`));
+    if (isRefusal(out)) return out.code;
+    const url = audienceOf(token) ?? this.#options.url;
+    const caller = { url, token, signer: vault.signer(address), now_ms: wall_ms, random };
+    const { method, headers, body, ...request } = signRequest(
+      caller,
+      `/v1/${tenant}/${receiver}/${message}`,
+      utf8(JSON.stringify(out)),
+      {
+        "idempotency-key": `"${sendKey(number)}"`,
+        "request-timeout-ms": String(SEND_TIMEOUT_MS),
+        [SENDER_HEADER]: sender,
+      },
+    );
+    return answered(await ask(new Request(request.url, { method, headers, body })));
+  }
+
+  #report(address: string, { record: [number, , receiver, message] }: Send, outcome: string): void {
+    if (outcome === "done") return;
+    const event = outcome === "given_up" ? "send_given_up" : "send_refused";
+    this.#options.report(event, `${address} send ${number} to ${receiver} ${message}: ${outcome}`);
+  }
+
+  /** A bug: said by its name, never by its data. The outbox stays as it is, for who leads next. */
+  #failed(address: string, error: unknown): void {
+    this.#options.report(
+      "send_failed",
+      `${address}: ${error instanceof Error ? error.name : "not an Error"}`,
+    );
+  }
+}
+
+/** A token that is meant for one gate is used under that gate's name. */
+function audienceOf(token: string): string | undefined {
+  const tokens = decodeTokens(token);
+  if (isRefusal(tokens)) return undefined;
+  const texts = tokens[0].unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
+  return texts.find((text) => text.startsWith("audience = "))?.slice("audience = ".length);
+}
+
+async function answered(response: Response): Promise<string | Refusal> {
+  const problem: unknown = response.status === 200 ? undefined : await response.json();
+  if (problem === undefined) {
+    await response.body?.cancel();
+    return "done";
+  }
+  const code = codeIn(problem);
+  if (code === undefined) return refuse("outcome_unknown", "the gate's answer is no problem document");
+  return CODES[code].retry ? refuse(code, "the send is tried again") : code;
+}
+
+function codeIn(problem: unknown): Code | undefined {
+  if (typeof problem !== "object" || problem === null || !("code" in problem)) return undefined;
+  const { code } = problem;
+  return typeof code === "string" && Object.hasOwn(CODES, code) ? (code as Code) : undefined;
+}
