@@ -40,6 +40,10 @@ export const CAVEATS_MAX = 128;
 export const CAVEAT_BYTES_MAX = 2 * 1024;
 /** Discharges that come with one token: each costs HMACs of its own, and few of them fit into a header. */
 export const DISCHARGES_MAX = 16;
+/** A discharge of a discharge of …: a service may ask another, which asks a third; a longer chain is a mistake. */
+export const DISCHARGE_NESTING_MAX = 4;
+/** What a third party is asked to vouch for, as text: a sentence, or some JSON. */
+export const CONDITION_BYTES_MAX = 1024;
 
 // ── Conditions ───────────────────────────────────────────────────────────────────────────────────────────
 
