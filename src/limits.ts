@@ -48,6 +48,10 @@ export const PREFIX_PLACE_BYTES = 640;
 export const PREFIX_IDLE_MS = 5 * 60_000;
 /** How often those are looked for: each look costs a step for each tenant. */
 export const PREFIX_SWEEP_MS = 1_000;
+/** A discharge of a discharge of …: a service may ask another, which asks a third; a longer chain is a mistake. */
+export const DISCHARGE_NESTING_MAX = 4;
+/** What a third party is asked to vouch for, as text: a sentence, or some JSON. */
+export const CONDITION_BYTES_MAX = 1024;
 
 // ── Conditions ───────────────────────────────────────────────────────────────────────────────────────────
 
