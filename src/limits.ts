@@ -107,8 +107,12 @@ export const CLOCK_SKEW_S_MAX = 30;
 /** A nonce of a signed request, as text: 16 random bytes are 22 characters. */
 export const NONCE_LENGTH_MIN = 16;
 export const NONCE_LENGTH_MAX = 64;
-/** Nonces remembered at once: 90 s of 5,000 calls/s at about 100 bytes each. Full means refused, never forgotten. */
-export const REPLAY_ENTRIES_MAX = 450_000;
+/** How long one request can pass, from the first moment to the last: made by a clock that is too fast, taken late. */
+export const REQUEST_LIFE_S_MAX = SIGNATURE_LIFETIME_S_MAX + 2 * CLOCK_SKEW_S_MAX;
+/** Nonces remembered at once: 120 s of 5,000 calls/s, at about 150 bytes each. Full means refused, never forgotten. */
+export const REPLAY_ENTRIES_MAX = 600_000;
+/** Stretches of time whose nonces were forgotten: one, and one more for each time that a clock was wrong for a while. */
+export const REPLAY_STRETCHES_MAX = 8;
 
 // ── Protocols ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -158,7 +158,6 @@ class GatewayNode implements Server {
       nonce: () => toHex(randomBytes(16)),
       breathe: () => setImmediate(),
       wallTime: () => new Date().toISOString(),
-      wall_ms: () => Date.now(),
       url: advertise ?? this.url,
       authorities: [...authorities],
       process: processName(),
