@@ -1,4 +1,5 @@
 /** Real threads, real modules: what a turn does to its thread stays there. */
+import { setImmediate } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { admit } from "../../src/dispatch/admission.ts";
 import { runTurn } from "../../src/dispatch/sandbox.ts";
@@ -83,16 +84,9 @@ describe("a slow turn", () => {
     const turns = pool(1);
     const slow = await handler(turns, endless);
     let steps = 0;
-    let over = false;
-    const turn = turns.run(slow, "t", TURN, ALLOWANCE).finally(() => {
-      over = true;
-    });
-    while (!over) {
-      steps++;
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
-    }
+    const turn = turns.run(slow, "t", TURN, ALLOWANCE);
+    for (let over: unknown = "not yet"; over === "not yet"; steps++)
+      over = await Promise.race([turn, setImmediate("not yet")]);
     expect(await turn).toMatchObject({ code: "handler_fuel" });
     expect(steps).toBeGreaterThan(10);
   });
