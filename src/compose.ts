@@ -137,6 +137,7 @@ export function composeCall(
     tenant: target.tenant,
     actor: `${target.type}/${target.id}`,
     word,
+    handler: actor.handler,
     batch: target.message === undefined,
     signer: signature.keyid,
     now_ms,

@@ -40,6 +40,14 @@ export const CAVEATS_MAX = 128;
 export const CAVEAT_BYTES_MAX = 2 * 1024;
 /** Discharges that come with one token: each costs HMACs of its own, and few of them fit into a header. */
 export const DISCHARGES_MAX = 16;
+/** Verified prefixes, with what was read of their caveats: about 10,000 tokens of six caveats. */
+export const PREFIX_CACHE_BYTES_MAX = 64 * 1024 * 1024;
+/** What V8 needs for one of them beside its texts, as measured: a tail, a map of what goes on from it, two links. */
+export const PREFIX_PLACE_BYTES = 640;
+/** A prefix that nobody used for so long leaves: its tail is a secret. To verify it again is some HMACs. */
+export const PREFIX_IDLE_MS = 5 * 60_000;
+/** How often those are looked for: each look costs a step for each tenant. */
+export const PREFIX_SWEEP_MS = 1_000;
 
 // ── Conditions ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,6 +196,8 @@ export const STORE_GROUP_OPERATIONS_MAX = 256;
 export const STORE_GROUP_BYTES_MAX = 16 * 1024 * 1024;
 /** Times a check reads a shard again because its owner has replaced what was being read: checkpoints are seldom. */
 export const SHARD_CHECKS_MAX = 5;
+/** Differences that one replay of a shard lists: the first ones say what is wrong, and all of them are counted. */
+export const REPLAY_DIFFERENCES_MAX = 100;
 /** Times one conditional put is sent, each after reading back, where the store knows of no better patience. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** One group commit: what is written in one store round trip. */

@@ -41,6 +41,8 @@ export interface ActorType {
   readonly behaviour: string;
   /** What the actor may become, by name. */
   readonly become: ReadonlyMap<string, string>;
+  /** SHA-256 of the instrumented module that `run` runs, hex. */
+  readonly handler: string;
   readonly run: (turn: Turn, allowance: Allowance) => Promise<TurnResult | Refusal>;
 }
 
@@ -139,7 +141,7 @@ export class TenantDirectory {
       const handler = await this.#handler(document.handlers[policy.handler.wasm]?.instrumented ?? "", name);
       if (isRefusal(handler)) return handler;
       const run: ActorType["run"] = (...turn) => this.#turns.run(handler, name, ...turn);
-      actors.set(type, compileActor(policy, run));
+      actors.set(type, compileActor(policy, handler.hash, run));
     }
     const { revoked } = this.#feed(name);
     return { name, holder: document.policy.holder, actors, keyring, revoked };
@@ -172,7 +174,7 @@ function openRing(found: StoredObject | undefined, tenant: string, master: Secre
   return openKeyring(found.body, tenant, master) ?? wrongMasterKey(tenant);
 }
 
-function compileActor(policy: ActorPolicy, run: ActorType["run"]): ActorType {
+function compileActor(policy: ActorPolicy, handler: string, run: ActorType["run"]): ActorType {
   const messages = new Map(
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
@@ -183,6 +185,7 @@ function compileActor(policy: ActorPolicy, run: ActorType["run"]): ActorType {
     protocol,
     behaviour,
     become: new Map(Object.entries(policy.become ?? {})),
+    handler,
     run,
   };
 }

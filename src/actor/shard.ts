@@ -38,6 +38,8 @@ export interface Call {
   /** `type/id`. */
   readonly actor: string;
   readonly word: Word<Message>;
+  /** SHA-256 of the module that runs its turns, hex; absent where none does. */
+  readonly handler?: string;
   /** The word was sent as a batch: the answer is an array, with a reply for each message. */
   readonly batch: boolean;
   readonly signer: string;
@@ -211,11 +213,12 @@ export class Shard {
 
     const ran = await runWord(call, actor.state, (index, { become }) => course.passed(index, become));
     if (isRefusal(ran)) return ran;
-    const { now_ms, signer, batch, idempotency, nonce } = call;
+    const { now_ms, signer, handler, batch, idempotency, nonce } = call;
     const entry: Effect["entry"] = {
       at: now_ms,
       signer,
       token: [root, digest],
+      ...(handler !== undefined && { handler }),
       turns: ran.turns,
       ...(batch && { batch }),
       behaviour: course.behaviour,

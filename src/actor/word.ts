@@ -71,7 +71,7 @@ export async function runWord(
     if (reads && turn.state !== undefined && turn.state !== state)
       return ofCall(call, index, notOnlyRead(name));
     state = turn.state ?? state;
-    turns.push([name, args, seed, turn.reply]);
+    turns.push([name, args, seed, turn.reply, turn.fuel]);
     const refused = settle(index, turn);
     if (refused !== undefined) return refused;
   }

@@ -15,6 +15,7 @@ import {
 import type { VerifiedCaveat, VerifiedMacaroon } from "../token/macaroon.ts";
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
 import { type Delegations, holderProblems } from "./holders.ts";
+import { Readings } from "./readings.ts";
 import type { Count } from "./values.ts";
 
 /** What a caveat asks of the actor's own state, where the call is done. */
@@ -71,7 +72,7 @@ export function authorize(
   access: Access,
   requirements: Requirements,
 ): Grant | Refusal {
-  const authority = Authority.of(token, access.signer, requirements);
+  const authority = Authority.of(token, access.signer, requirements, new Readings());
   if (isRefusal(authority)) return authority;
   return authority.refuse(access) ?? authority.grant();
 }
@@ -97,8 +98,13 @@ export class Authority {
   }
 
   /** Refusal: `unknown_caveat`. Nothing is asked before everything is understood. */
-  static of(token: VerifiedMacaroon, signer: string, requirements: Requirements): Authority | Refusal {
-    const caveats = readAll(token.caveats);
+  static of(
+    token: VerifiedMacaroon,
+    signer: string,
+    requirements: Requirements,
+    readings: Readings,
+  ): Authority | Refusal {
+    const caveats = readAll(token.caveats, readings);
     if (isRefusal(caveats)) return caveats;
     const holders = holderProblems(caveats, signer, requirements.signatures);
     return new Authority(token, caveats, holders, requirements);
@@ -145,12 +151,12 @@ interface ReadCaveat extends VerifiedCaveat {
   readonly caveat: Caveat;
 }
 
-function readAll(caveats: readonly VerifiedCaveat[]): readonly ReadCaveat[] | Refusal {
+function readAll(caveats: readonly VerifiedCaveat[], readings: Readings): readonly ReadCaveat[] | Refusal {
   const read: ReadCaveat[] = [];
   const seen = new Map<CaveatName, number>();
   for (const verified of caveats) {
     const { index, text } = verified;
-    const caveat = parseCaveat(text, index);
+    const caveat = readings.read(verified);
     if (isRefusal(caveat)) return caveat;
     const { name } = caveat;
     const count = (seen.get(name) ?? 0) + 1;

@@ -28,15 +28,20 @@ function nextTail(tail: Uint8Array, caveat: UnsafeCaveat): Uint8Array {
   return mac(tail, concat(mac(tail, caveat.vid), mac(tail, caveat.cid)));
 }
 
-/** The chain signature after the identifier and after each caveat: `caveats.length + 1` tails of 32 bytes. */
+/**
+ * The chain signature after the identifier and after each caveat: `caveats.length + 1` tails of 32 bytes.
+ *
+ * @param known the first of them, where they are known: they cost nothing then
+ */
 export function tailsOf(
   secret: Secret,
   identifier: Uint8Array,
   caveats: readonly UnsafeCaveat[],
+  known: readonly Uint8Array[] = [],
 ): readonly Uint8Array[] {
-  let tail = mac(deriveRootKey(secret), identifier);
-  const tails = [tail];
-  for (const caveat of caveats) {
+  let tail = known.at(-1) ?? mac(deriveRootKey(secret), identifier);
+  const tails = known.length > 0 ? [...known] : [tail];
+  for (const caveat of caveats.slice(tails.length - 1)) {
     tail = nextTail(tail, caveat);
     tails.push(tail);
   }

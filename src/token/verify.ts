@@ -11,13 +11,17 @@ import type { Secret } from "../secret.ts";
 import { tailsOf } from "./chain.ts";
 import { type Macaroon, parseIdentifier, type VerifiedCaveat, type VerifiedMacaroon } from "./macaroon.ts";
 
-/** Refusals: `token_invalid`, `discharge_missing`, `unknown_caveat`. */
+/**
+ * Refusals: `token_invalid`, `discharge_missing`, `unknown_caveat`.
+ *
+ * @param tails of this macaroon's chain under this secret, where they are known
+ */
 export function verify(
   macaroon: Macaroon,
   secret: Secret,
   discharges: readonly Macaroon[] = [],
+  tails = tailsOf(secret, macaroon.identifier, macaroon.unsafeCaveats),
 ): VerifiedMacaroon | Refusal {
-  const tails = tailsOf(secret, macaroon.identifier, macaroon.unsafeCaveats);
   const last = tails.at(-1);
   if (last === undefined || !equalConstantTime(last, macaroon.signature))
     return refuse(
