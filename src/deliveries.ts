@@ -30,14 +30,14 @@ export interface CourierOptions {
   readonly ask: (request: Request) => Promise<Response>;
   /** Where it answers, unless a token says for which audience it is. */
   readonly url: string;
+  /** ms since the epoch. */
+  readonly wall_ms: () => number;
   readonly random: (length: number) => Uint8Array;
 }
 
 export interface DeliveriesOptions extends CourierOptions {
   readonly shard: Pick<Shard, "receivers" | "nextSend" | "delivered">;
   readonly clock: Clock;
-  /** ms since the epoch. */
-  readonly wall_ms: () => number;
   /** The shard is no longer led here. */
   readonly ended: () => boolean;
   /** What will not be delivered. */

@@ -13,6 +13,7 @@ import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { draining, unknownNode } from "./cluster/refusals.ts";
+import type { CourierOptions } from "./deliveries.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
@@ -25,6 +26,7 @@ import type { Secret } from "./secret.ts";
 import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
 import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
+import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
 import { bip340 } from "./signature/bip340.ts";
 import { ed25519 } from "./signature/ed25519.ts";
@@ -52,6 +54,8 @@ export interface ServerOptions {
   readonly shards?: number;
   /** Group commits of one shard in flight at once. */
   readonly window?: number;
+  /** Threads that run turns; by the machine's cores, unless told. */
+  readonly turnThreads?: number;
   /** Request lines and the node's own events, one JSON document each. */
   readonly write: (line: string) => void;
 }
@@ -81,6 +85,7 @@ class GatewayNode implements Server {
   url = "";
   readonly ended: Promise<Refusal | undefined>;
   readonly #options: ServerOptions;
+  readonly #turns: TurnPool;
   readonly #tenants: Follower;
   readonly #endedWith = Promise.withResolvers<Refusal | undefined>();
   readonly #sender = undiciSender();
@@ -96,9 +101,12 @@ class GatewayNode implements Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    const { turnThreads: threads = usualThreads() } = options;
+    this.#turns = new TurnPool({ threads, now_ms: () => performance.now() });
     this.#tenants = new Follower({
       store: options.store,
       master: options.master,
+      turns: this.#turns,
       now_ms: () => performance.now(),
       wall_ms: () => Date.now(),
       sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
@@ -115,9 +123,17 @@ class GatewayNode implements Server {
   }
 
   async start(): Promise<Refusal | undefined> {
-    const failed = await this.#start();
-    if (failed !== undefined) this.#closed = true;
-    return failed;
+    let started = false;
+    try {
+      const failed = await this.#start();
+      started = failed === undefined;
+      return failed;
+    } finally {
+      if (!started) {
+        this.#closed = true;
+        await this.#turns.close();
+      }
+    }
   }
 
   async #start(): Promise<Refusal | undefined> {
@@ -148,6 +164,17 @@ class GatewayNode implements Server {
     return this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8)));
   }
 
+  /** What actors send meets this node's own gate. */
+  #courier(vault: MasterVault): CourierOptions {
+    return {
+      vault,
+      ask: (request) => this.#answer(request, undefined),
+      url: this.url,
+      wall_ms: () => Date.now(),
+      random: (length) => randomBytes(length),
+    };
+  }
+
   async #startShards(shardCount: number, authorities: ReadonlySet<string>): Promise<Refusal | undefined> {
     const { store, master, advertise, trustedProxies = [] } = this.#options;
     const { leaseTtl_ms = LEASE_TTL_MS, window = COMMIT_WINDOW } = this.#options;
@@ -161,7 +188,6 @@ class GatewayNode implements Server {
       nonce: () => toHex(randomBytes(16)),
       breathe: () => setImmediate(),
       wallTime: () => new Date().toISOString(),
-      wall_ms: () => Date.now(),
       url: advertise ?? this.url,
       authorities: [...authorities],
       process: processName(),
@@ -172,12 +198,7 @@ class GatewayNode implements Server {
       protocols,
       replays,
       send: this.#sender.send,
-      courier: {
-        vault,
-        ask: (request) => this.#answer(request, undefined),
-        url: this.url,
-        random: (length) => randomBytes(length),
-      },
+      courier: this.#courier(vault),
       lost: (why) => this.#stepDown(why),
       event: (event, shard, detail) => this.#event(event, detail, { shard }),
     });
@@ -250,6 +271,7 @@ class GatewayNode implements Server {
     await this.#shards?.drain();
     await this.#shards?.leave();
     await this.#sender.close();
+    await this.#turns.close();
     await this.#options.store.close();
     this.#endedWith.resolve(undefined);
   }

@@ -82,8 +82,9 @@ export class MasterVault implements Vault {
     const wrong = refuseCaveats(caveats);
     if (wrong !== undefined) return wrong;
     // Discharges are bound to the token as it was: the receiver asks for its own.
-    const [root = undefined] = orNone(decodeTokens(token));
-    if (root === undefined) throw new Error(`a capability of ${owner} is no token`);
+    const tokens = decodeTokens(token);
+    if (isRefusal(tokens)) throw new Error(`a capability of ${owner} is no token`);
+    const [root] = tokens;
     const bound = isBound(root)
       ? delegate(root, to, this.signer(owner), { caveats })
       : attenuate(root, [...caveats, formatCaveat("holder", to)]);
@@ -91,9 +92,6 @@ export class MasterVault implements Vault {
     return refuse("handler_invalid", `a capability cannot be handed on: ${bound.detail}`);
   }
 }
-
-const orNone = <T extends readonly unknown[]>(tokens: T | Refusal): T | readonly [] =>
-  isRefusal(tokens) ? [] : tokens;
 
 /** Whom a token is bound to is what the host decides. */
 const BINDING = new Set(["holder", "delegate"]);

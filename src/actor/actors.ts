@@ -8,6 +8,7 @@
 import type { Capture, ReadRecord, Records } from "../cluster/records.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { ACTOR_IDLE_MS, ACTORS_BYTES_MAX } from "../limits.ts";
+import { joined, type Stretch } from "../stretches.ts";
 import { type Actor, bytesOf, take } from "./actor.ts";
 import { Captured, type Source } from "./capture.ts";
 import { type Delivery, decodeLine, type Entry, isDelivery, type NonceRecord } from "./entry.ts";
@@ -29,6 +30,7 @@ export class Actors implements Records {
   /** Entries after the last checkpoint of actors that are not in memory, as text. */
   readonly #overlays = new Map<string, string[]>();
   readonly #nonces = new Map<string, number>();
+  #forgottenNonces: readonly Stretch[] = [];
   /** How many sends wait in each actor's outbox, in memory or not; none where none do. */
   readonly #outboxes = new Map<string, number>();
   /** Since the last capture; what that one holds is durable only when it is settled. */
@@ -134,8 +136,9 @@ export class Actors implements Records {
   }
 
   restore(line: string): void {
-    const { nonces = [], outboxes = [] } = JSON.parse(line) as CommonLine;
+    const { nonces = [], forgotten = [], outboxes = [] } = JSON.parse(line) as CommonLine;
     for (const [key, until_s] of nonces) this.#nonces.set(key, until_s);
+    for (const stretch of forgotten) this.#forgottenNonces = joined(this.#forgottenNonces, stretch);
     for (const [address, sends] of outboxes) this.#outboxes.set(address, sends);
   }
 
@@ -149,12 +152,34 @@ export class Actors implements Records {
     return this.#nonces;
   }
 
+  /** The times until which other such requests could have been taken, of which nobody knows more. */
+  get forgottenNonces(): readonly Stretch[] {
+    return this.#forgottenNonces;
+  }
+
+  /**
+   * Which of them may be forgotten only a monotonic clock knows, and the log has none. So the leader says it, and those
+   * that recovery finds are all kept until then.
+   *
+   * @param isRemembered whether the leader still remembers the nonce
+   */
+  forgetNonces(isRemembered: (key: string) => boolean): void {
+    // In the order in which they were taken; after a recovery about so, and one that stays holds up others for a while.
+    for (const [key, until_s] of this.#nonces) {
+      if (isRemembered(key)) return;
+      this.#nonces.delete(key);
+      this.#forgottenNonces = joined(this.#forgottenNonces, [until_s, until_s]);
+    }
+  }
+
   capture(): Capture {
     if (this.#captured !== undefined) throw new Error("the last capture is not settled");
+    const forgotten = `{"nonces":[],"forgotten":${JSON.stringify(this.#forgottenNonces)}}`;
     const nonces = [...arrays<NonceRecord>(this.#nonces)].map((array) => `{"nonces":${array}}`);
     const outboxes = [...arrays(this.#outboxes)].map((array) => `{"outboxes":${array}}`);
+    const common = [...(this.#forgottenNonces.length === 0 ? [] : [forgotten]), ...nonces, ...outboxes];
     const sources = new Map([...this.#changed].map((key) => [key, this.#source(key)]));
-    const captured = new Captured([...nonces, ...outboxes], sources, this.#at_ms, (durable) => {
+    const captured = new Captured(common, sources, this.#at_ms, (durable) => {
       this.#settle(captured, durable);
     });
     this.#captured = captured;
@@ -202,21 +227,15 @@ export class Actors implements Records {
     const sending = (this.#outboxes.get(entry.actor) ?? 0) + sent;
     if (sending > 0) this.#outboxes.set(entry.actor, sending);
     else this.#outboxes.delete(entry.actor);
-    if (!isDelivery(entry)) this.#noteNonce(entry);
-  }
-
-  #noteNonce({ at, nonce: [key, until_s] }: Entry): void {
+    if (isDelivery(entry)) return;
+    const [key, until_s] = entry.nonce;
     this.#nonces.set(key, until_s);
-    // Oldest first, and none lives longer than another by more than a minute: the front is what has expired.
-    for (const [old, until] of this.#nonces) {
-      if (until * 1000 >= at) break;
-      this.#nonces.delete(old);
-    }
   }
 }
 
 /** A line of a checkpoint that belongs to no actor. */
 interface CommonLine {
   readonly nonces?: readonly NonceRecord[];
+  readonly forgotten?: readonly Stretch[];
   readonly outboxes?: readonly (readonly [address: string, sends: number])[];
 }

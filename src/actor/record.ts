@@ -57,9 +57,9 @@ export function writeRecord(address: string, actor: Actor, now_ms: number): read
   const monitors = [...actor.monitors.records(now_ms, movedRecord)];
   const counts = [...actor.counts.records(now_ms, countRecord)];
   const further = [
-    ...lines("replies", keptRecords(actor, now_ms)),
-    ...lines("sends", outboxRecords(actor)),
-    ...lines("senders", senderRecords(actor, now_ms)),
+    ...linesOf("replies", keptRecords(actor, now_ms)),
+    ...linesOf("sends", outboxRecords(actor)),
+    ...linesOf("senders", senderRecords(actor, now_ms)),
   ];
   const { behaviour, capabilities, next, state } = actor;
   // A number that was used once is never used again, so an actor that has used one is never forgotten.
@@ -73,7 +73,7 @@ export function writeRecord(address: string, actor: Actor, now_ms: number): read
   return [state === undefined ? line : `${line.slice(0, -1)},"state":${state}}`, ...further];
 }
 
-function lines(name: keyof FurtherLine, records: Iterable<unknown>): readonly string[] {
+function linesOf(name: keyof FurtherLine, records: Iterable<unknown>): readonly string[] {
   return [...arrays(records)].map((array) => `{"${name}":${array}}`);
 }
 

@@ -5,7 +5,7 @@ import { createProtocolCache } from "../../src/protocol/cache.ts";
 import { Shards, type ShardsOptions } from "../../src/shards.ts";
 import { ReplayWindow } from "../../src/signature/replay.ts";
 import type { Store } from "../../src/store/contract.ts";
-import { callOf, type Given } from "../actor/counter.ts";
+import { callOf, type Given, NOW_MS } from "../actor/counter.ts";
 import { TestClock } from "../cluster/clock.ts";
 import { random } from "./gate.ts";
 import { VAULT } from "./vault.ts";
@@ -21,7 +21,6 @@ export class ShardsNode {
   readonly events: string[] = [];
   readonly replays: ReplayWindow;
   readonly shards: Shards;
-  wall_ms = 1_767_225_600_000;
 
   constructor(
     store: Store,
@@ -44,13 +43,18 @@ export class ShardsNode {
       isGone: () => false,
       shardCount: 1,
       ttl_ms: 10_000,
-      wallTime: () => new Date(this.wall_ms).toISOString(),
-      wall_ms: () => this.wall_ms,
+      wallTime: () => new Date(NOW_MS).toISOString(),
       lost: () => {},
       protocols: createProtocolCache(),
       replays: this.replays,
       send: async () => ({ failed: "unsent" }),
-      courier: { vault: VAULT, ask: async () => new Response(null), url: "http://here", random },
+      courier: {
+        vault: VAULT,
+        ask: async () => new Response(null),
+        url: "http://here",
+        wall_ms: () => NOW_MS,
+        random,
+      },
       event: (event, shard, detail) => this.events.push(`${event} ${shard}: ${detail}`),
       ...options,
     });
