@@ -9,17 +9,15 @@ import { xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { Vault } from "./actor/capabilities.ts";
-import { formatCaveat, parseCaveat } from "./authorize/caveats.ts";
+import { parseCaveat } from "./authorize/caveats.ts";
 import { concat, fromBase64url, fromUtf8, toBase64url, utf8 } from "./bytes.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { ACTOR_KEYS_CACHED_MAX } from "./limits.ts";
-import { delegate } from "./sdk/delegate.ts";
+import { give } from "./sdk/delegate.ts";
 import { Secret } from "./secret.ts";
 import { bip340Signer, holderKey } from "./signature/bip340.ts";
 import type { Signer } from "./signature/scheme.ts";
-import { attenuate } from "./token/chain.ts";
 import { decodeTokens, encodeToken } from "./token/envelope.ts";
-import type { Macaroon } from "./token/macaroon.ts";
 
 const SIGNING_LABEL = "postern/actor-key/v1";
 const SEALING_LABEL = "postern/capability/v1";
@@ -85,9 +83,7 @@ export class MasterVault implements Vault {
     const tokens = decodeTokens(token);
     if (isRefusal(tokens)) throw new Error(`a capability of ${owner} is no token`);
     const [root] = tokens;
-    const bound = isBound(root)
-      ? delegate(root, to, this.signer(owner), { caveats })
-      : attenuate(root, [...caveats, formatCaveat("holder", to)]);
+    const bound = give(root, to, this.signer(owner), { caveats });
     if (!isRefusal(bound)) return encodeToken(bound);
     return refuse("handler_invalid", `a capability cannot be handed on: ${bound.detail}`);
   }
@@ -105,10 +101,4 @@ function refuseCaveats(caveats: readonly string[]): Refusal | undefined {
       return refuse("handler_invalid", `a handler binds no capability to a key: ${caveat.name}`);
   }
   return undefined;
-}
-
-function isBound({ unsafeCaveats }: Macaroon): boolean {
-  return unsafeCaveats.some(
-    ({ cid, vid }) => vid === undefined && fromUtf8(cid)?.startsWith("holder ") === true,
-  );
 }

@@ -39,7 +39,7 @@ export function account(state: string | undefined): Account {
 
 /** A handler as tests write it: what its turns take of the bounds is the same for all. */
 export type PlainRun = (turn: Turn) => PlainResult | Promise<PlainResult>;
-type PlainResult = Pick<TurnResult, "reply" | "state" | "become"> | Refusal;
+type PlainResult = Pick<TurnResult, "reply" | "state" | "become" | "sends"> | Refusal;
 
 export const TOOK = { fuel: 1, output_bytes: 100 };
 
