@@ -5,6 +5,7 @@
  * so that a message called `constructor` is only a message.
  */
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
+import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "./dispatch/fuel.ts";
 import { runTurn, TURN_BOUNDS, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { Json } from "./json.ts";
@@ -131,6 +132,8 @@ export class TenantDirectory {
   }
 
   async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
+    const unfit = checkPass(name, document.pass);
+    if (unfit !== undefined) return unfit;
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
       const module = await this.#module(document.handlers[policy.handler.wasm]?.instrumented ?? "");
@@ -155,6 +158,17 @@ export class TenantDirectory {
     this.#modules.set(hash, module);
     return module;
   }
+}
+
+/** What an older pass let through, or a newer one relies on, this node does not know how to hold. */
+function checkPass(tenant: string, pass: number): Refusal | undefined {
+  if (pass >= FUEL_PASS_VERSION_MIN && pass <= FUEL_PASS_VERSION) return undefined;
+  const what = `the handlers of tenant ${tenant} were instrumented by fuel pass ${pass}`;
+  const why =
+    pass > FUEL_PASS_VERSION
+      ? `this node knows passes up to ${FUEL_PASS_VERSION}: upgrade it`
+      : `this node requires ${FUEL_PASS_VERSION_MIN}: publish them anew with \`postern apply\``;
+  return refuse("store_unavailable", `${what}; ${why}`);
 }
 
 /** Refusals: `no_such_tenant`, `store_unavailable`. */
