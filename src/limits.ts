@@ -353,6 +353,16 @@ export const WASM_BLOCK_NESTING_MAX = 1024;
 export const WASM_BR_TABLE_TARGETS_MAX = 8192;
 /** Problems that one admission reports before it gives up. */
 export const WASM_PROBLEMS_MAX = 20;
+/** Processor time of the process that admits one module. QuickJS, the largest that is known, takes 1.2 s for both compilers. */
+export const ADMISSION_CPU_MS_MAX = 10_000;
+/** The same by the clock, for machines that do much else at the same time; and what a module that waits may take. */
+export const ADMISSION_WALL_MS_MAX = 60_000;
+/** Memory of that process. It starts with 50 MB, and QuickJS takes 120. */
+export const ADMISSION_RSS_BYTES_MAX = 768 * 1024 * 1024;
+/** Its JavaScript heap: our own pass keeps some values for each instruction that it changes. */
+export const ADMISSION_HEAP_BYTES_MAX = 256 * 1024 * 1024;
+/** How often it is looked at: a compiler takes a gigabyte in half a second. */
+export const ADMISSION_LOOK_MS = 20;
 /** One turn, in units of fuel (`src/dispatch/opcodes.ts`): 50 to 100 ms of one core in a hostile loop. */
 export const TURN_FUEL_MAX = 250_000_000;
 /** Threads that run turns; more than a machine's cores gain nothing. */

@@ -25,6 +25,7 @@ import type { AdmissionProblem, FunctionType, Module, ProblemCode } from "./wasm
 import { type Body, type Edit, type Frame, NO_VALUES, slotsOf } from "./wasm-body.ts";
 import { skipImmediate } from "./wasm-immediates.ts";
 import { Meters } from "./wasm-meters.ts";
+import { nameFunction } from "./wasm-names.ts";
 import { Reader } from "./wasm-reader.ts";
 import { refusedType } from "./wasm-sections.ts";
 
@@ -35,7 +36,10 @@ export function readBody(module: Module, index: number): Body | AdmissionProblem
     return { code: "module_invalid", detail: `function ${index} has no type` };
   if (span.end - span.start > WASM_FUNCTION_BYTES_MAX) {
     const size = `${span.end - span.start} bytes of code; at most ${WASM_FUNCTION_BYTES_MAX} are admitted`;
-    return { code: "bound_exceeded", detail: `function ${index} has ${size}: split it` };
+    return {
+      code: "bound_exceeded",
+      detail: `${nameFunction(module, index)} at byte ${span.start} has ${size}: split it`,
+    };
   }
   return new BodyWalk(module, index, type, new Reader(module.bytes, span.start, span.end)).run();
 }
@@ -45,6 +49,8 @@ class BodyWalk {
   readonly #index: number;
   readonly #type: FunctionType;
   readonly #reader: Reader;
+  /** Where the function stands in the module. */
+  readonly #start: number;
   readonly #frames: Frame[] = [];
   readonly #edits: Edit[] = [];
   readonly #meters = new Meters(() => this.#edit("charge", this.#reader.at, 0));
@@ -58,6 +64,7 @@ class BodyWalk {
     this.#index = index;
     this.#type = type;
     this.#reader = reader;
+    this.#start = reader.at;
   }
 
   run(): Body | AdmissionProblem {
@@ -74,7 +81,10 @@ class BodyWalk {
       reader.fail("code after the function's end");
     if (this.#problem !== undefined) return this.#problem;
     if (reader.failure !== undefined)
-      return { code: "module_invalid", detail: `function ${this.#index}: ${reader.failure}` };
+      return {
+        code: "module_invalid",
+        detail: `${nameFunction(this.#module, this.#index)}: ${reader.failure}`,
+      };
     const edits = this.#edits.filter(({ kind, value }) => kind !== "charge" || value > 0);
     return this.#checkSlots({
       index: this.#index,
@@ -103,8 +113,8 @@ class BodyWalk {
   }
 
   #refuse(code: ProblemCode, detail: string, at?: number): AdmissionProblem {
-    const where = at === undefined ? "" : ` at byte ${at}`;
-    this.#problem ??= { code, detail: `function ${this.#index}${where}: ${detail}` };
+    const where = `${nameFunction(this.#module, this.#index)} at byte ${at ?? this.#start}`;
+    this.#problem ??= { code, detail: `${where}: ${detail}` };
     return this.#problem;
   }
 
