@@ -9,10 +9,10 @@ import type { FunctionType } from "./wasm-binary.ts";
 
 /** A change at a byte offset: something inserted there, `removed` bytes of the original dropped. */
 export interface Edit {
-  readonly kind: "loop" | "return" | "bytes" | "elements" | "grow";
+  readonly kind: "loop" | "return" | "bytes" | "elements" | "grow" | "nan32" | "nan64";
   readonly at: number;
   readonly removed: number;
-  /** Of a loop: the cost of its region. Of a return: how many blocks it leaves. */
+  /** Of a loop: the cost of its region. Of a return: how many blocks it leaves. Of a NaN: 1 where its bits can be seen. */
   value: number;
 }
 
@@ -29,6 +29,8 @@ export interface Body {
   /** Deepest operand stack. */
   readonly stack: number;
   readonly loops: number;
+  /** Floats that may be a NaN whose bits can be seen. */
+  readonly nans: number;
   /** Does it call other functions? Then its frame counts. */
   readonly calls: boolean;
   /** Cost of the region outside all loops, and of the call's own frame. */
@@ -38,11 +40,13 @@ export interface Body {
 
 /** A loop header makes V8 keep and spill every slot: it costs as much as so many bytes of other code. */
 const LOOP_BYTES = 24;
+/** A comparison, a constant and a choice. */
+const NAN_BYTES = 24;
 
 /** What V8 may spend to compile the function (see `WASM_FUNCTION_SLOTS_MAX`). */
 export function slotsOf(body: Body): number {
   const bytes = body.code_end - body.groups_start;
-  return (bytes + LOOP_BYTES * body.loops) * (body.locals + body.stack);
+  return (bytes + LOOP_BYTES * body.loops + NAN_BYTES * body.nans) * (body.locals + body.stack);
 }
 
 export const NO_VALUES: FunctionType = { params: [], results: [] };

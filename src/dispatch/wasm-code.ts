@@ -52,6 +52,9 @@ class BodyWalk {
   #height = 0;
   #height_max = 0;
   #loops = 0;
+  #nans = 0;
+  /** Floats on the operand stack that may be any NaN, by their place on it, until something looks at their bits. */
+  readonly #open_nans: { readonly height: number; readonly edit: Edit }[] = [];
   #calls = false;
   #problem: AdmissionProblem | undefined;
 
@@ -86,6 +89,7 @@ class BodyWalk {
       locals,
       stack: this.#height_max,
       loops: this.#loops,
+      nans: this.#nans,
       calls: this.#calls,
       entry_cost: this.#entry_cost + locals,
       edits: this.#edits,
@@ -143,8 +147,13 @@ class BodyWalk {
     }
     const refused = skipImmediate(this.#reader, instruction.immediate);
     if (refused !== undefined) this.#refuse("feature_forbidden", refused, at);
-    this.#pop(instruction.pops);
+    this.#pop(instruction.pops, instruction.ignores_nan !== true);
     this.#push(instruction.pushes);
+    if (instruction.nan !== undefined)
+      this.#open_nans.push({
+        height: this.#height - 1,
+        edit: this.#edit(instruction.nan, this.#reader.at, 0),
+      });
     if (code === OP.memory_grow) this.#edit("grow", at, this.#reader.at - at);
     const unit = prefixed === undefined ? undefined : bulkUnit(prefixed);
     if (unit !== undefined) this.#edit(unit, at, 0);
@@ -166,12 +175,28 @@ class BodyWalk {
     this.#height_max = Math.max(this.#height_max, this.#height);
   }
 
-  /** Never below the block's operands: code after a branch pops values that are not there. */
-  #pop(count: number): void {
+  /**
+   * Never below the block's operands: code after a branch pops values that are not there.
+   * @param seen whether what pops them can tell one NaN from another
+   */
+  #pop(count: number, seen = true): void {
     this.#height = Math.max(this.#frames.at(-1)?.base ?? 0, this.#height - count);
+    this.#settleNans(this.#height, seen);
   }
 
+  /** Floats from that height on leave the operand stack, or may. */
+  #settleNans(height: number, seen: boolean): void {
+    for (let last = this.#open_nans.at(-1); last && last.height >= height; last = this.#open_nans.at(-1)) {
+      this.#open_nans.pop();
+      if (!seen) continue;
+      last.edit.value = 1;
+      this.#nans++;
+    }
+  }
+
+  /** Any operand of the block may go along a branch: to where, is not followed. */
   #control(code: number, at: number): void {
+    this.#settleNans(this.#frames.at(-1)?.base ?? 0, true);
     switch (code) {
       case OP.block:
       case OP.loop:
