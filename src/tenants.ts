@@ -5,7 +5,8 @@
  * so that a message called `constructor` is only a message.
  */
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
-import { runTurn, TURN_BOUNDS, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
+import type { Turn, TurnResult } from "./dispatch/sandbox.ts";
+import type { Allowance, Handler, Turns } from "./dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { Json } from "./json.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
@@ -42,7 +43,7 @@ export interface ActorType {
   readonly become: ReadonlyMap<string, string>;
   /** SHA-256 of the instrumented module that `run` runs, hex. */
   readonly handler: string;
-  readonly run: (turn: Turn, fuel: number) => TurnResult | Refusal;
+  readonly run: (turn: Turn, allowance: Allowance) => Promise<TurnResult | Refusal>;
 }
 
 export interface Tenant {
@@ -65,14 +66,16 @@ interface Loaded {
 export class TenantDirectory {
   readonly #store: Store;
   readonly #master: Secret;
+  readonly #turns: Turns;
   readonly #loaded = new Map<string, Loaded>();
   readonly #feeds = new Map<string, RevocationFeed>();
   /** Compiled once for each hash: handlers are shared by tenants and outlive policies. */
-  readonly #modules = new Map<string, WebAssembly.Module>();
+  readonly #handlers = new Map<string, Handler>();
 
-  constructor(store: Store, master: Secret) {
+  constructor(store: Store, master: Secret, turns: Turns) {
     this.#store = store;
     this.#master = master;
+    this.#turns = turns;
   }
 
   get(name: string): Tenant | undefined {
@@ -135,17 +138,17 @@ export class TenantDirectory {
   async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
-      const hash = document.handlers[policy.handler.wasm]?.instrumented ?? "";
-      const module = await this.#module(hash);
-      if (isRefusal(module)) return module;
-      actors.set(type, compileActor(policy, hash, module));
+      const handler = await this.#handler(document.handlers[policy.handler.wasm]?.instrumented ?? "", name);
+      if (isRefusal(handler)) return handler;
+      const run: ActorType["run"] = (...turn) => this.#turns.run(handler, name, ...turn);
+      actors.set(type, compileActor(policy, handler.hash, run));
     }
     const { revoked } = this.#feed(name);
     return { name, holder: document.policy.holder, actors, keyring, revoked };
   }
 
-  async #module(hash: string): Promise<WebAssembly.Module | Refusal> {
-    const known = this.#modules.get(hash);
+  async #handler(hash: string, tenant: string): Promise<Handler | Refusal> {
+    const known = this.#handlers.get(hash);
     if (known !== undefined) return known;
     const key = moduleKey(hash);
     const found = await this.#store.get(key);
@@ -154,9 +157,9 @@ export class TenantDirectory {
       return refuse("store_unavailable", `the handler ${key} is missing from the store`);
     // It was admitted and instrumented, or it is not run.
     if (hashOf(found.body) !== hash) return refuse("store_unavailable", `the handler ${key} is damaged`);
-    const module = await WebAssembly.compile(found.body as Uint8Array<ArrayBuffer>);
-    this.#modules.set(hash, module);
-    return module;
+    const handler = await this.#turns.compile(hash, found.body as Uint8Array<ArrayBuffer>, tenant);
+    if (!isRefusal(handler)) this.#handlers.set(hash, handler);
+    return handler;
   }
 }
 
@@ -171,7 +174,7 @@ function openRing(found: StoredObject | undefined, tenant: string, master: Secre
   return openKeyring(found.body, tenant, master) ?? wrongMasterKey(tenant);
 }
 
-function compileActor(policy: ActorPolicy, handler: string, module: WebAssembly.Module): ActorType {
+function compileActor(policy: ActorPolicy, handler: string, run: ActorType["run"]): ActorType {
   const messages = new Map(
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
@@ -183,7 +186,7 @@ function compileActor(policy: ActorPolicy, handler: string, module: WebAssembly.
     behaviour,
     become: new Map(Object.entries(policy.become ?? {})),
     handler,
-    run: (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
+    run,
   };
 }
 

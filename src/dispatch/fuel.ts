@@ -3,8 +3,8 @@
  * host allows, whatever its code does.
  *
  * Three mutable globals are added behind the module's own, so no index of the original moves:
- *   __pn_fuel   i64, what is left; each function entry and loop header pays for its whole region in advance,
- *               bulk instructions pay for their length. Below zero: `unreachable`. It starts at 0, so nothing
+ *   __pn_fuel   i64, what is left; function entries, loop headers and what may be passed by pay in advance
+ *               (wasm-meters.ts), bulk instructions pay for their length. Below zero: `unreachable`. It starts at 0, so nothing
  *               runs before the host has paid.
  *   __pn_stack  i64, bytes of call stack left, counted in frames as V8 lays them out at worst. V8's own limit
  *               depends on the machine and on the tier; this one does not.
@@ -23,7 +23,7 @@ import { Writer } from "./wasm-reader.ts";
 import { SECTION, SECTION_ORDER } from "./wasm-sections.ts";
 
 /** Stored with each instrumented module; a change of what the pass emits or charges is a new version. */
-export const FUEL_PASS_VERSION = 2;
+export const FUEL_PASS_VERSION = 3;
 
 export const FUEL_EXPORT = "__pn_fuel";
 export const STACK_EXPORT = "__pn_stack";
@@ -38,7 +38,7 @@ const FRAME_BYTES = 112;
 const NAN32 = [OP.f32_const, 0, 0, 0xc0, 0x7f] as const;
 const NAN64 = [OP.f64_const, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f] as const;
 /**
- * What a bulk instruction pays when it runs: a base, and its length shifted. It is not part of its region's
+ * What a bulk instruction pays when it runs: a base, and its length shifted. It is not part of its meter's
  * charge, because compilers inline the allocator into loops that hardly ever grow the memory.
  */
 interface Tariff {
@@ -177,7 +177,7 @@ function emitBody(bytes: Uint8Array<ArrayBuffer>, body: Body, added: Added): Wri
   }
   let at = body.code_start;
   for (const edit of body.edits) {
-    if (edit.kind === "return" ? !counted : isUnseen(edit)) continue;
+    if (edit.kind === "return" && !counted) continue;
     out.raw(bytes.subarray(at, edit.at));
     at = edit.at + edit.removed;
     emitEdit(out, edit, added, scratch);
@@ -190,10 +190,6 @@ function emitBody(bytes: Uint8Array<ArrayBuffer>, body: Body, added: Added): Wri
   return out;
 }
 
-function isUnseen({ kind, value }: Edit): boolean {
-  return (kind === "nan32" || kind === "nan64") && value === 0;
-}
-
 function blockType(out: Writer, results: readonly number[], added: Added): void {
   const [single, second] = results;
   if (second !== undefined) out.u32(added.block_types.get(results.join()) ?? 0);
@@ -202,7 +198,7 @@ function blockType(out: Writer, results: readonly number[], added: Added): void 
 
 function emitEdit(out: Writer, edit: Edit, added: Added, scratch: number): void {
   switch (edit.kind) {
-    case "loop":
+    case "charge":
       spend(out, added.fuel, scratch, () => out.byte(OP.i64_const).s64(edit.value));
       return;
     case "return":
