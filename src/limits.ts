@@ -102,6 +102,9 @@ export const REPLAY_ENTRIES_MAX = 600_000;
 /** Stretches of time whose nonces were forgotten: one, and one more for each time that a clock was wrong for a while. */
 export const REPLAY_STRETCHES_MAX = 8;
 
+/** A component of a signed request that a refusal shows whole: a path of the longest names has 400 characters. */
+export const SHOWN_COMPONENT_LENGTH_MAX = 512;
+
 // ── Protocols ────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The text of one protocol expression. */

@@ -26,6 +26,7 @@ import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
 import { Shards } from "./shards.ts";
 import { bip340 } from "./signature/bip340.ts";
+import { Challenges } from "./signature/challenge.ts";
 import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
 import { ReplayWindow } from "./signature/replay.ts";
@@ -180,6 +181,7 @@ class GatewayNode implements Server {
       protocols,
       signatures: new HolderSignatures(bip340, ed25519),
       replays,
+      challenges: new Challenges(master),
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,
       meetPeer: async (host) => {
