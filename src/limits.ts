@@ -123,6 +123,9 @@ export const KEY_TABLE_BLOCKS = 4;
 export const KEY_TABLE_BYTES = 32 * 1024;
 export const KEY_BYTES = 256;
 
+/** A component of a signed request that a refusal shows whole: a path of the longest names has 400 characters. */
+export const SHOWN_COMPONENT_LENGTH_MAX = 512;
+
 // ── Protocols ────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The text of one protocol expression. */

@@ -27,6 +27,7 @@ import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
 import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
+import { Challenges } from "./signature/challenge.ts";
 import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
 import { KnownKeys } from "./signature/known-keys.ts";
@@ -199,6 +200,7 @@ class GatewayNode implements Server {
       readings: new Readings(),
       signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays,
+      challenges: new Challenges(master),
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,
       meetPeer: async (host) => {
