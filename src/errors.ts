@@ -112,6 +112,11 @@ export function refuse(code: Code, detail: string, facts?: RefusalFacts): Refusa
   return new Refusal(code, detail, facts);
 }
 
+/** The caller would no longer hear of it. */
+export function late(): Refusal {
+  return refuse("deadline", "the caller's time was over before the call could run; it had no effect");
+}
+
 export function isRefusal(value: unknown): value is Refusal {
   return value instanceof Refusal;
 }

@@ -44,6 +44,14 @@ export const DISCHARGES_MAX = 16;
 export const DISCHARGE_NESTING_MAX = 4;
 /** What a third party is asked to vouch for, as text: a sentence, or some JSON. */
 export const CONDITION_BYTES_MAX = 1024;
+/** Verified prefixes, with what was read of their caveats: about 10,000 tokens of six caveats. */
+export const PREFIX_CACHE_BYTES_MAX = 64 * 1024 * 1024;
+/** What V8 needs for one of them beside its texts, as measured: a tail, a map of what goes on from it, two links. */
+export const PREFIX_PLACE_BYTES = 640;
+/** A prefix that nobody used for so long leaves: its tail is a secret. To verify it again is some HMACs. */
+export const PREFIX_IDLE_MS = 5 * 60_000;
+/** How often those are looked for: each look costs a step for each tenant. */
+export const PREFIX_SWEEP_MS = 1_000;
 
 // ── Conditions ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -176,6 +184,8 @@ export const ACTOR_IDLE_MS = 5 * 60_000;
 /** What the actors in memory may take together, of a heap of 2 to 4 GiB; each open shard has an equal share of it. Past
  * it those leave that a checkpoint holds. */
 export const ACTORS_BYTES_MAX = 512 * 1024 * 1024;
+/** Calls that wait for one actor: its turns take 0.1 s at worst, so the last of them is answered within half a minute. */
+export const CALLS_WAITING_PER_ACTOR_MAX = 256;
 /** Calls admitted and not yet answered, on the node. */
 export const CALLS_IN_FLIGHT_MAX = 10_000;
 

@@ -7,6 +7,7 @@
 import { randomBytes } from "node:crypto";
 import type { Server as HttpServer } from "node:http";
 import { setImmediate, setTimeout } from "node:timers/promises";
+import { Readings, readingBytes } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
@@ -30,6 +31,7 @@ import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
+import { PrefixCache } from "./token/prefix-cache.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -179,6 +181,8 @@ class GatewayNode implements Server {
       call: (...call) => shards.call(...call),
       describe: (...question) => shards.describe(...question),
       protocols,
+      prefixes: new PrefixCache({ readingBytes, monotonic_ms: () => CLOCK.now_ms() }),
+      readings: new Readings(),
       signatures: new HolderSignatures(bip340, ed25519),
       replays,
       callerAddress: new CallerAddress(trustedProxies, master),

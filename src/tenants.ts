@@ -40,7 +40,9 @@ export interface ActorType {
   readonly behaviour: string;
   /** What the actor may become, by name. */
   readonly become: ReadonlyMap<string, string>;
-  readonly run: (turn: Turn, fuel: number) => TurnResult | Refusal;
+  /** SHA-256 of the instrumented module that `run` runs, hex. */
+  readonly handler: string;
+  readonly run: (turn: Turn, fuel: number) => Promise<TurnResult | Refusal>;
 }
 
 export interface Tenant {
@@ -133,9 +135,10 @@ export class TenantDirectory {
   async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
-      const module = await this.#module(document.handlers[policy.handler.wasm]?.instrumented ?? "");
+      const hash = document.handlers[policy.handler.wasm]?.instrumented ?? "";
+      const module = await this.#module(hash);
       if (isRefusal(module)) return module;
-      actors.set(type, compileActor(policy, module));
+      actors.set(type, compileActor(policy, hash, module));
     }
     const { revoked } = this.#feed(name);
     return { name, holder: document.policy.holder, actors, keyring, revoked };
@@ -168,7 +171,7 @@ function openRing(found: StoredObject | undefined, tenant: string, master: Secre
   return openKeyring(found.body, tenant, master) ?? wrongMasterKey(tenant);
 }
 
-function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorType {
+function compileActor(policy: ActorPolicy, handler: string, module: WebAssembly.Module): ActorType {
   const messages = new Map(
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
@@ -179,7 +182,8 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
     protocol,
     behaviour,
     become: new Map(Object.entries(policy.become ?? {})),
-    run: (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
+    handler,
+    run: async (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
   };
 }
 

@@ -119,15 +119,18 @@ describe("one look", () => {
 
   it("brings what was published, rotated, retired, revoked, and reads that tenant only", async () => {
     const actor = () => must(node.follower.tenant("demo")).actors.get("thing");
-    const reply = () => actor()?.run({ ...TURN, message: "go" }, TURN_FUEL_MAX);
+    const reply = async () => actor()?.run({ ...TURN, message: "go" }, TURN_FUEL_MAX);
     const keyring = () => must(node.follower.tenant("demo")).keyring;
-    expect(reply()).toMatchObject({ reply: 1 });
-    const changes: [() => Promise<unknown>, () => void][] = [
+    expect(await reply()).toMatchObject({ reply: 1 });
+    const changes: [() => Promise<unknown>, () => void | Promise<void>][] = [
       [
         () => publishTenant(store, "demo", { holder: "required" }),
         () => expect(must(node.follower.tenant("demo")).holder).toBe("required"),
       ],
-      [() => publishTenant(store, "demo", { reply: 2 }), () => expect(reply()).toMatchObject({ reply: 2 })],
+      [
+        () => publishTenant(store, "demo", { reply: 2 }),
+        async () => expect(await reply()).toMatchObject({ reply: 2 }),
+      ],
       [
         () => changeKeyring(store, "demo", MASTER, (ring) => rotateKeyring(ring, random), random),
         () =>
@@ -141,10 +144,10 @@ describe("one look", () => {
     ];
     for (const [change, holds] of changes) {
       await change();
-      expect(holds).toThrow();
+      await expect((async () => holds())()).rejects.toThrow();
       node.reads.length = 0;
       await node.look();
-      holds();
+      await holds();
       expect(node.reads.filter((key) => key.includes("other") || key.includes("*"))).toEqual([]);
     }
     expect(node.problems).toEqual([]);

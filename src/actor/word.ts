@@ -26,7 +26,7 @@ export interface Message extends Arguments {
   /** It is declared to change no state. */
   readonly reads: boolean;
   /** Checks the arguments where they had references, and the reply. */
-  readonly run: (turn: Turn, fuel: number) => TurnResult | Refusal;
+  readonly run: (turn: Turn, fuel: number) => Promise<TurnResult | Refusal>;
 }
 
 /** One for each message, in their order. */
@@ -42,11 +42,11 @@ export interface Ran {
  * @param before the actor's state
  * @param settle is told of each turn when it is done; a refusal ends the word
  */
-export function runWord(
+export async function runWord(
   call: Call,
   before: string | undefined,
   settle: (index: number, turn: TurnResult) => Refusal | undefined,
-): Ran | Refusal {
+): Promise<Ran | Refusal> {
   const { word, now_ms, actor } = call;
   const turns: TurnRecord[] = [];
   let state = before;
@@ -62,7 +62,7 @@ export function runWord(
       args = resolved.args;
       resolved_bytes -= resolved.bytes;
     }
-    const turn = run({ state, message: name, args, now_ms, seed, actor }, fuel);
+    const turn = await run({ state, message: name, args, now_ms, seed, actor }, fuel);
     if (isRefusal(turn)) return ofCall(call, index, turn);
     fuel -= turn.fuel;
     output_bytes -= turn.output_bytes;
@@ -70,7 +70,7 @@ export function runWord(
     if (reads && turn.state !== undefined && turn.state !== state)
       return ofCall(call, index, notOnlyRead(name));
     state = turn.state ?? state;
-    turns.push([name, args, seed, turn.reply]);
+    turns.push([name, args, seed, turn.reply, turn.fuel]);
     const refused = settle(index, turn);
     if (refused !== undefined) return refused;
   }

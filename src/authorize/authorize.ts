@@ -1,8 +1,8 @@
 /**
  * Asks every caveat of a verified token and of its discharges about one access.
  *
- * All caveats are read and asked, in chain order; none is ever skipped (law 2). A discharge only ever
- * withholds: it holds no order, and whom it binds the token to must sign beside whom the token itself names. What a token must carry to be
+ * All caveats are read and asked, in chain order; none is ever skipped (law 2). A discharge only ever withholds: it holds
+ * no order, and the key that it names must sign as well as the one that the token names. What a token must carry to be
  * used at all (`actor`, `expires`, `holder` where the tenant requires it) is required here as well as at mint,
  * because whoever shares the tenant's key could mint with other tools.
  */
@@ -16,6 +16,7 @@ import {
 import type { VerifiedCaveat, VerifiedChain, VerifiedMacaroon } from "../token/macaroon.ts";
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
 import { type Delegations, holderProblems } from "./holders.ts";
+import { Readings } from "./readings.ts";
 import type { Count } from "./values.ts";
 
 /** What a caveat asks of the actor's own state, where the call is done. */
@@ -74,7 +75,7 @@ export function authorize(
   access: Access,
   requirements: Requirements,
 ): Grant | Refusal {
-  const authority = Authority.of(token, access.signer, requirements);
+  const authority = Authority.of(token, access.signer, requirements, new Readings());
   if (isRefusal(authority)) return authority;
   return authority.refuse(access) ?? authority.grant();
 }
@@ -101,11 +102,16 @@ export class Authority {
   }
 
   /** Refusal: `unknown_caveat`. Nothing is asked before everything is understood. */
-  static of(token: VerifiedMacaroon, signer: string, requirements: Requirements): Authority | Refusal {
+  static of(
+    token: VerifiedMacaroon,
+    signer: string,
+    requirements: Requirements,
+    readings: Readings,
+  ): Authority | Refusal {
     const seen = new Map<CaveatName, number>();
     const chains: (readonly ReadCaveat[])[] = [];
     for (const chain of [token, ...token.discharges]) {
-      const caveats = readAll(chain, seen);
+      const caveats = readAll(chain, readings, seen);
       if (isRefusal(caveats)) return caveats;
       chains.push(caveats);
     }
@@ -178,12 +184,13 @@ interface ReadCaveat extends VerifiedCaveat {
 /** @param seen how many of each kind other macaroons of the request have; these are added */
 function readAll(
   { token, caveats }: VerifiedChain,
+  readings: Readings,
   seen: Map<CaveatName, number>,
 ): readonly ReadCaveat[] | Refusal {
   const read: ReadCaveat[] = [];
   for (const verified of caveats) {
     const { index, text } = verified;
-    const caveat = parseCaveat(text, index, token);
+    const caveat = readings.read(verified, token);
     if (isRefusal(caveat)) return caveat;
     const { name } = caveat;
     const here = { token, caveat: { index, text } };

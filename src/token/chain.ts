@@ -29,13 +29,19 @@ function nextTail(tail: Uint8Array, caveat: UnsafeCaveat): Uint8Array {
   return mac(tail, concat(mac(tail, caveat.vid), mac(tail, caveat.cid)));
 }
 
-/** The chain signature after the identifier and after each caveat: `caveats.length + 1` tails of 32 bytes. */
+/**
+ * The chain signature after the identifier and after each caveat: `caveats.length + 1` tails of 32 bytes.
+ *
+ * @param known the first of them, where they are known: they cost nothing then
+ */
 export function tailsOf(
   secret: Secret,
   identifier: Uint8Array,
   caveats: readonly UnsafeCaveat[],
+  known: readonly Uint8Array[] = [],
 ): readonly Uint8Array[] {
-  return tailsUnder(deriveRootKey(secret), identifier, caveats);
+  if (known.length === 0) return tailsUnder(deriveRootKey(secret), identifier, caveats);
+  return follow(known, caveats);
 }
 
 /** The same under a root key that is derived already, as the vid of a third-party caveat holds it. */
@@ -44,9 +50,13 @@ export function tailsUnder(
   identifier: Uint8Array,
   caveats: readonly UnsafeCaveat[],
 ): readonly Uint8Array[] {
-  let tail = mac(rootKey, identifier);
-  const tails = [tail];
-  for (const caveat of caveats) {
+  return follow([mac(rootKey, identifier)], caveats);
+}
+
+function follow(known: readonly Uint8Array[], caveats: readonly UnsafeCaveat[]): readonly Uint8Array[] {
+  const tails = [...known];
+  let tail = known.at(-1) ?? new Uint8Array();
+  for (const caveat of caveats.slice(known.length - 1)) {
     tail = nextTail(tail, caveat);
     tails.push(tail);
   }

@@ -26,14 +26,15 @@ import { openVid } from "./third-party.ts";
 
 /**
  * @param discharges in any order, each bound to the macaroon
+ * @param tails of this macaroon's chain under this secret, where they are known
  * @returns `token_invalid`, `discharge_missing` with all that are missing, or `unknown_caveat`
  */
 export function verify(
   macaroon: Macaroon,
   secret: Secret,
   discharges: readonly Macaroon[] = [],
+  tails = tailsOf(secret, macaroon.identifier, macaroon.unsafeCaveats),
 ): VerifiedMacaroon | Refusal {
-  const tails = tailsOf(secret, macaroon.identifier, macaroon.unsafeCaveats);
   const last = tails.at(-1);
   if (last === undefined || !equalConstantTime(last, macaroon.signature))
     return refuse(
