@@ -23,6 +23,8 @@ import {
 import { delegate } from "./cli/delegate.ts";
 import { demo } from "./cli/demo.ts";
 import { explain } from "./cli/explain.ts";
+import { handler } from "./cli/handler.ts";
+import { init } from "./cli/init.ts";
 import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
 import { mint } from "./cli/mint.ts";
@@ -36,6 +38,8 @@ import { types } from "./cli/types.ts";
 import { isRefusal } from "./errors.ts";
 
 const COMMANDS: readonly Command[] = [
+  init,
+  handler,
   serve,
   apply,
   keygen,
