@@ -6,15 +6,10 @@
  * because whoever shares the tenant's key could mint with other tools.
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import {
-  COUNT_CAVEATS_MAX,
-  DELEGATE_CAVEATS_MAX,
-  PROTOCOL_CAVEATS_MAX,
-  WHEN_CAVEATS_MAX,
-} from "../limits.ts";
 import type { VerifiedCaveat, VerifiedMacaroon } from "../token/macaroon.ts";
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
 import { type Delegations, holderProblems } from "./holders.ts";
+import { CaveatTally } from "./most.ts";
 import type { Count } from "./values.ts";
 
 /** What a caveat asks of the actor's own state, where the call is done. */
@@ -55,15 +50,6 @@ export interface Requirements {
   readonly holder: "required" | "optional";
   readonly signatures: Delegations;
 }
-
-/** How many of one kind a token may carry: each costs the gate or the actor something. */
-const MOST: Partial<Record<CaveatName, number>> = {
-  protocol: PROTOCOL_CAVEATS_MAX,
-  when: WHEN_CAVEATS_MAX,
-  delegate: DELEGATE_CAVEATS_MAX,
-  uses: COUNT_CAVEATS_MAX,
-  rate: COUNT_CAVEATS_MAX,
-};
 
 /** Refusals: `unknown_caveat`, `caveat_denied`, `token_expired`, `token_invalid`. */
 export function authorize(
@@ -147,20 +133,13 @@ interface ReadCaveat extends VerifiedCaveat {
 
 function readAll(caveats: readonly VerifiedCaveat[]): readonly ReadCaveat[] | Refusal {
   const read: ReadCaveat[] = [];
-  const seen = new Map<CaveatName, number>();
+  const tally = new CaveatTally();
   for (const verified of caveats) {
     const { index, text } = verified;
     const caveat = parseCaveat(text, index);
     if (isRefusal(caveat)) return caveat;
-    const { name } = caveat;
-    const count = (seen.get(name) ?? 0) + 1;
-    const most = MOST[name];
-    if (most !== undefined && count > most)
-      return refuse("unknown_caveat", `a token carries at most ${most} ${name} caveats`, {
-        token: 0,
-        caveat: { index, text },
-      });
-    seen.set(name, count);
+    const tooMany = tally.add(caveat, index);
+    if (tooMany !== undefined) return tooMany;
     read.push({ ...verified, caveat });
   }
   return read;
