@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { decodeDocument, encodeDocument } from "../src/checked.ts";
 import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "../src/dispatch/fuel.ts";
+import { turnsHere } from "../src/dispatch/turns.ts";
 import { type PublishedTenant, policyKey } from "../src/publish.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import { TenantDirectory } from "../src/tenants.ts";
@@ -22,7 +23,7 @@ async function readOf(pass: number): Promise<{ refusal: string | undefined; serv
       ifMatch: found.etag,
     }),
   );
-  const tenants = new TenantDirectory(store, MASTER);
+  const tenants = new TenantDirectory(store, MASTER, turnsHere);
   const refusal = await tenants.read("acme");
   return {
     refusal: refusal && `${refusal.code}: ${refusal.detail}`,
