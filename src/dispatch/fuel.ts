@@ -24,6 +24,8 @@ import { SECTION, SECTION_ORDER } from "./wasm-sections.ts";
 
 /** Stored with each instrumented module; a change of what the pass emits or charges is a new version. */
 export const FUEL_PASS_VERSION = 3;
+/** The oldest that a node still runs. It is raised where an older pass turns out to let something through. */
+export const FUEL_PASS_VERSION_MIN = 1;
 
 export const FUEL_EXPORT = "__pn_fuel";
 export const STACK_EXPORT = "__pn_stack";

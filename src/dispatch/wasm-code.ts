@@ -25,6 +25,7 @@ import type { AdmissionProblem, FunctionType, Module, ProblemCode } from "./wasm
 import { type Body, type Edit, type Frame, NO_VALUES, slotsOf } from "./wasm-body.ts";
 import { skipImmediate } from "./wasm-immediates.ts";
 import { Meters } from "./wasm-meters.ts";
+import { nameFunction } from "./wasm-names.ts";
 import { Reader } from "./wasm-reader.ts";
 import { refusedType } from "./wasm-sections.ts";
 
@@ -35,7 +36,10 @@ export function readBody(module: Module, index: number): Body | AdmissionProblem
     return { code: "module_invalid", detail: `function ${index} has no type` };
   if (span.end - span.start > WASM_FUNCTION_BYTES_MAX) {
     const size = `${span.end - span.start} bytes of code; at most ${WASM_FUNCTION_BYTES_MAX} are admitted`;
-    return { code: "bound_exceeded", detail: `function ${index} has ${size}: split it` };
+    return {
+      code: "bound_exceeded",
+      detail: `${nameFunction(module, index)} at byte ${span.start} has ${size}: split it`,
+    };
   }
   return new BodyWalk(module, index, type, new Reader(module.bytes, span.start, span.end)).run();
 }
@@ -48,6 +52,8 @@ class BodyWalk {
   readonly #index: number;
   readonly #type: FunctionType;
   readonly #reader: Reader;
+  /** Where the function stands in the module. */
+  readonly #start: number;
   readonly #frames: Frame[] = [];
   readonly #edits: Edit[] = [];
   readonly #meters = new Meters(() => this.#edit("charge", this.#reader.at, 0));
@@ -63,6 +69,7 @@ class BodyWalk {
     this.#index = index;
     this.#type = type;
     this.#reader = reader;
+    this.#start = reader.at;
   }
 
   run(): Body | AdmissionProblem {
@@ -79,7 +86,10 @@ class BodyWalk {
       reader.fail("code after the function's end");
     if (this.#problem !== undefined) return this.#problem;
     if (reader.failure !== undefined)
-      return { code: "module_invalid", detail: `function ${this.#index}: ${reader.failure}` };
+      return {
+        code: "module_invalid",
+        detail: `${nameFunction(this.#module, this.#index)}: ${reader.failure}`,
+      };
     const edits = this.#edits.filter(({ kind, value }) => value > 0 || !NEEDLESS_AT_0.has(kind));
     return this.#checkSlots({
       index: this.#index,
@@ -109,8 +119,8 @@ class BodyWalk {
   }
 
   #refuse(code: ProblemCode, detail: string, at?: number): AdmissionProblem {
-    const where = at === undefined ? "" : ` at byte ${at}`;
-    this.#problem ??= { code, detail: `function ${this.#index}${where}: ${detail}` };
+    const where = `${nameFunction(this.#module, this.#index)} at byte ${at ?? this.#start}`;
+    this.#problem ??= { code, detail: `${where}: ${detail}` };
     return this.#problem;
   }
 
@@ -215,10 +225,8 @@ class BodyWalk {
         this.#targets(at);
         break;
       case OP.return:
-        this.#edit("return", at, 1, this.#frames.length - 1);
-        this.#meters.leave(this.#frames.length - 1);
-        break;
       case OP.unreachable:
+        if (code === OP.return) this.#edit("return", at, 1, this.#frames.length - 1);
         this.#meters.leave(this.#frames.length - 1);
         break;
     }
@@ -233,11 +241,8 @@ class BodyWalk {
     if (kind === OP.loop) this.#meters.pay(INSTRUCTIONS[OP.loop]?.fuel ?? 0);
     this.#push(type.params.length);
     if (this.#frames.length > WASM_BLOCK_NESTING_MAX) {
-      this.#refuse(
-        "bound_exceeded",
-        `blocks nest deeper than ${WASM_BLOCK_NESTING_MAX}: split the function`,
-        at,
-      );
+      const bound = `blocks nest deeper than ${WASM_BLOCK_NESTING_MAX}: split the function`;
+      this.#refuse("bound_exceeded", bound, at);
     }
   }
 
@@ -249,10 +254,9 @@ class BodyWalk {
   }
 
   #close(): void {
-    const frame = this.#frames.pop();
-    if (frame === undefined) return;
-    this.#height = frame.base;
-    this.#push(frame.type.results.length);
+    const { base = 0, type = NO_VALUES } = this.#frames.pop() ?? {};
+    this.#height = base;
+    this.#push(type.results.length);
     this.#meters.close();
   }
 
