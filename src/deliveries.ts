@@ -19,7 +19,7 @@ import {
   SEND_LIFETIME_MS,
   SEND_TIMEOUT_MS,
 } from "./limits.ts";
-import { signRequest } from "./sdk/client.ts";
+import { type CallOutcome, send, signRequest } from "./sdk/client.ts";
 import { SENDER_HEADER, sendKey } from "./sender.ts";
 import type { Signer } from "./signature/scheme.ts";
 import { decodeTokens } from "./token/envelope.ts";
@@ -86,16 +86,16 @@ export class Deliveries {
   async #serve(address: string, receiver: string): Promise<void> {
     const { shard, wall_ms } = this.#options;
     for (;;) {
-      const send = await this.#retried(() => shard.nextSend(address, receiver));
-      if (send === undefined) return;
-      const outcome = await this.#retried(() => this.#attempt(address, send));
+      const next = await this.#retried(() => shard.nextSend(address, receiver));
+      if (next === undefined) return;
+      const outcome = await this.#retried(() => this.#attempt(address, next));
       if (outcome === undefined) return;
-      const [number] = send.record;
+      const [number] = next.record;
       const done = await this.#retried(
         async () => (await shard.delivered(address, wall_ms(), [number, outcome])) ?? true,
       );
       if (done === undefined) return;
-      this.#report(address, send, outcome);
+      this.#report(address, next, outcome);
     }
   }
 
@@ -140,17 +140,16 @@ export class Deliveries {
     if (isRefusal(out)) return out.code;
     const url = audienceOf(token) ?? this.#options.url;
     const caller = { url, token, signer: vault.signer(address), now_ms: wall_ms, random };
-    const { method, headers, body, ...request } = signRequest(
-      caller,
-      `/v1/${tenant}/${receiver}/${message}`,
-      utf8(JSON.stringify(out)),
-      {
-        "idempotency-key": `"${sendKey(number)}"`,
-        "request-timeout-ms": String(SEND_TIMEOUT_MS),
-        [SENDER_HEADER]: sender,
-      },
-    );
-    return answered(await ask(new Request(request.url, { method, headers, body })));
+    const request = signRequest(caller, `/v1/${tenant}/${receiver}/${message}`, utf8(JSON.stringify(out)), {
+      "idempotency-key": `"${sendKey(number)}"`,
+      "request-timeout-ms": String(SEND_TIMEOUT_MS),
+      [SENDER_HEADER]: sender,
+    });
+    try {
+      return answerIn(await send(request, (where, init) => ask(new Request(where, init))));
+    } catch {
+      return refuse("outcome_unknown", "the gate's answer cannot be read");
+    }
   }
 
   #report(address: string, { record: [number, , receiver, message] }: Send, outcome: string): void {
@@ -176,13 +175,9 @@ function audienceOf(token: string): string | undefined {
   return texts.find((text) => text.startsWith("audience = "))?.slice("audience = ".length);
 }
 
-async function answered(response: Response): Promise<string | Refusal> {
-  const problem: unknown = response.status === 200 ? undefined : await response.json();
-  if (problem === undefined) {
-    await response.body?.cancel();
-    return "done";
-  }
-  const code = codeIn(problem);
+function answerIn(outcome: CallOutcome): string | Refusal {
+  if ("result" in outcome) return "done";
+  const code = codeIn(outcome.problem);
   if (code === undefined) return refuse("outcome_unknown", "the gate's answer is no problem document");
   return CODES[code].retry ? refuse(code, "the send is tried again") : code;
 }

@@ -379,6 +379,22 @@ describe("sends", () => {
     expect(decodeEntry(node.shelf.entries.at(-1) ?? "").sends).toMatchObject([[3, 1, "thing/a", "go", {}]]);
   });
 
+  test("of an actor that has no state and nothing else have numbers that are never used again, too", async () => {
+    let node = new Node();
+    const onlySends = (id: number): [Does, Given] => [
+      () => ({ sends: [send(id)] }),
+      { args: capOf(0), received: [given()] },
+    ];
+    must(await node.go(...onlySends(0)));
+    await node.shard.delivered(OWNER, NOW_MS, [0, "done"]);
+    node.shelf.checkpoint(node.actors);
+    node = node.successor();
+    must(await node.go(...onlySends(1)));
+    expect(await node.shard.nextSend(OWNER, "thing/a")).toMatchObject({
+      record: [1, 1, "thing/a", "go", {}],
+    });
+  });
+
   test("a delivery that was written twice counts once", async () => {
     const node = await holding();
     must(await node.go(() => ({ sends: [send(0), send(0)] })));
