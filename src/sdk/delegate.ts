@@ -41,9 +41,7 @@ export function delegateToken(
 }
 
 /** A capability as it stands in a call's arguments, in the place of any value. */
-export interface Capability {
-  readonly $cap: string;
-}
+export type Capability = { readonly $cap: string };
 
 /**
  * A token as an argument: handed to an actor, who alone can use it then.
