@@ -12,13 +12,7 @@ import type { Shard } from "./actor/shard.ts";
 import { fromUtf8, utf8 } from "./bytes.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { CODES, type Code, isRefusal, type Refusal, refuse } from "./errors.ts";
-import {
-  DELIVERIES_AT_ONCE,
-  SEND_BACKOFF_MS_MAX,
-  SEND_BACKOFF_MS_MIN,
-  SEND_LIFETIME_MS,
-  SEND_TIMEOUT_MS,
-} from "./limits.ts";
+import { SEND_BACKOFF_MS_MAX, SEND_BACKOFF_MS_MIN, SEND_LIFETIME_MS, SEND_TIMEOUT_MS } from "./limits.ts";
 import { type CallOutcome, send, signRequest } from "./sdk/client.ts";
 import { SENDER_HEADER, sendKey } from "./sender.ts";
 import type { Signer } from "./signature/scheme.ts";
@@ -35,8 +29,33 @@ export interface CourierOptions {
   readonly random: (length: number) => Uint8Array;
 }
 
+/** So many pieces of work at once, and the rest in the order in which it came. */
+export class Few {
+  readonly #most: number;
+  #busy = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#busy >= this.#most) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#busy++;
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#busy--;
+      else next();
+    }
+  }
+}
+
 export interface DeliveriesOptions extends CourierOptions {
   readonly shard: Pick<Shard, "receivers" | "nextSend" | "delivered">;
+  /** Shared by all shards of the node: callers from outside must not wait behind what its actors send. */
+  readonly few: Few;
   readonly clock: Clock;
   /** The shard is no longer led here. */
   readonly ended: () => boolean;
@@ -48,8 +67,6 @@ export class Deliveries {
   readonly #options: DeliveriesOptions;
   /** Sender and receiver that are served now; whether there is something new since. */
   readonly #lanes = new Map<string, { again: boolean }>();
-  #busy = 0;
-  readonly #waiting: (() => void)[] = [];
 
   constructor(options: DeliveriesOptions) {
     this.#options = options;
@@ -104,27 +121,15 @@ export class Deliveries {
    * @returns `undefined` where the shard was lost meanwhile
    */
   async #retried<T>(work: () => Promise<T | Refusal>): Promise<T | undefined> {
-    const { clock, ended } = this.#options;
+    const { clock, ended, few } = this.#options;
     let pause_ms = SEND_BACKOFF_MS_MIN;
     while (!ended()) {
-      const outcome = await this.#oneOfFew(work);
+      const outcome = await few.run(work);
       if (!isRefusal(outcome)) return outcome;
       await clock.sleep(pause_ms);
       pause_ms = Math.min(2 * pause_ms, SEND_BACKOFF_MS_MAX);
     }
     return undefined;
-  }
-
-  async #oneOfFew<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#busy >= DELIVERIES_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#busy++;
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#busy--;
-      else next();
-    }
   }
 
   /** @returns `done`, `given_up`, or the code of a refusal for good; or the refusal of an attempt that may be repeated */

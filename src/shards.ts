@@ -13,12 +13,13 @@ import type { ShardLog } from "./cluster/log.ts";
 import { Member, type MemberOptions, type Place } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
 import { moving } from "./cluster/refusals.ts";
-import { type CourierOptions, Deliveries } from "./deliveries.ts";
+import { type CourierOptions, Deliveries, Few } from "./deliveries.ts";
 import { isRefusal, late, type Refusal } from "./errors.ts";
 import {
   ACTORS_BYTES_MAX,
   ACTORS_SWEEP_MS,
   COMPLAINTS_KEPT,
+  DELIVERIES_AT_ONCE,
   PLACE_PATIENCE_MS,
   PLACE_RETRY_MS,
 } from "./limits.ts";
@@ -61,6 +62,7 @@ export class Shards {
   readonly #open = new Map<number, { readonly shard: Shard; readonly actors: Actors }>();
   /** What is wrong with a shard and was said: tried again every second, it would be said every second. */
   readonly #said = new Map<number, Set<string>>();
+  readonly #few = new Few(DELIVERIES_AT_ONCE);
   #ended = false;
 
   constructor(options: ShardsOptions) {
@@ -206,6 +208,7 @@ export class Shards {
     const deliveries = new Deliveries({
       ...courier,
       shard: runtime,
+      few: this.#few,
       clock,
       ended: () => log.ended !== undefined,
       report: (what, detail) => event(what, shard, detail),

@@ -1,7 +1,7 @@
 /** What actors send arrives: in order, once, whatever happens to the sender's node and to the receiver meanwhile. */
 import { describe, expect, it } from "vitest";
 import type { Received } from "../src/actor/capabilities.ts";
-import { Deliveries } from "../src/deliveries.ts";
+import { Deliveries, Few } from "../src/deliveries.ts";
 import type { SendRequest } from "../src/dispatch/outcome.ts";
 import { CODES, type Code, refuse, toProblem } from "../src/errors.ts";
 import { capOf } from "../src/handles.ts";
@@ -170,8 +170,8 @@ describe("a send", () => {
     const receiver = new Receiver();
     const node = await begun(memoryStore(), receiver);
     const held = Promise.withResolvers<void>();
-    for (let count = 0; count < 40; count++) receiver.answers.push(held.promise);
-    for (let actor = 0; actor < 40; actor++) {
+    for (let count = 0; count < 100; count++) receiver.answers.push(held.promise);
+    for (let actor = 0; actor < 100; actor++) {
       const address = `account/many-${actor}`;
       const given = { ...sending([send(0)]), actor: address, args: [capOf(0), capOf(1)] };
       await node.call("go", { ...given, received: [to("thing/a"), to("thing/b")] });
@@ -180,7 +180,7 @@ describe("a send", () => {
     expect(receiver.asked).toHaveLength(DELIVERIES_AT_ONCE);
     held.resolve();
     await pass(node);
-    expect([receiver.asked.length, receiver.most]).toEqual([40, DELIVERIES_AT_ONCE]);
+    expect([receiver.asked.length, receiver.most]).toEqual([100, DELIVERIES_AT_ONCE]);
   });
 });
 
@@ -244,6 +244,7 @@ it("what is new while the last of before is being answered is not forgotten", as
     wall_ms: () => NOW_MS,
     random: (length) => new Uint8Array(length),
     clock,
+    few: new Few(1),
     ended: () => false,
     report: (event, detail) => expect([event, detail]).toBe("nothing"),
     ask: async () => {

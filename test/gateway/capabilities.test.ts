@@ -2,16 +2,28 @@
 import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatCaveat } from "../../src/authorize/caveats.ts";
-import { toHex } from "../../src/bytes.ts";
+import { fromUtf8, toHex, utf8 } from "../../src/bytes.ts";
 import type { Json } from "../../src/json.ts";
-import { type Caller, type Description, send, signDescribe } from "../../src/sdk/client.ts";
+import {
+  type Caller,
+  type Description,
+  send,
+  signCall,
+  signDescribe,
+  signRequest,
+} from "../../src/sdk/client.ts";
 import { capability, delegateToken } from "../../src/sdk/delegate.ts";
+import { sqliteStore } from "../../src/store/sqlite.ts";
+import { readKeyring } from "../../src/tenants.ts";
 import { decodeToken, encodeToken } from "../../src/token/envelope.ts";
+import { activeKey, type RootKey } from "../../src/token/keyring.ts";
+import { guest } from "../dispatch/guests.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   call,
   codeOf,
   inOneHour,
+  MASTER,
   mintToken,
   must,
   narrow,
@@ -20,6 +32,7 @@ import {
   startGate,
   type TestGate,
 } from "../support/gate.ts";
+import { publishTenant } from "../support/tenant.ts";
 
 let gate: TestGate;
 beforeAll(async () => {
@@ -39,6 +52,14 @@ async function told(caller: Caller, actor: string): Promise<Description> {
   const outcome = await send(signDescribe(caller, { tenant: "demo", actor }), fetch);
   if (!("result" in outcome)) throw new Error(outcome.problem.detail);
   return outcome.result as unknown as Description;
+}
+
+async function keyOf(tenant: string): Promise<RootKey> {
+  const store = sqliteStore(gate.directory);
+  const key = activeKey(must(await readKeyring(store, tenant, MASTER)));
+  await store.close();
+  if (key === undefined) throw new Error("no key");
+  return key;
 }
 
 const fresh = (type: string): string => `${type}/${toHex(random(6))}`;
@@ -177,6 +198,78 @@ describe("what an actor could never use is refused, with the place", () => {
     const many = Array.from({ length: 9 }, () => toApprove(all));
     expect(await begin(all, many)).toMatchObject({ problem: { code: "too_large", path: "/capability/8" } });
   });
+});
+
+describe("a handler that shows all that it is told", () => {
+  // {"reply":<the input>}, whatever is in it.
+  const ECHO = guest(
+    `(i32.store8 (i32.add (local.get 0) (local.get 1)) (i32.const 0x7d))
+     (memory.copy (i32.sub (local.get 0) (i32.const 9)) (i32.const 16) (i32.const 9))
+     (i64.or (i64.shl (i64.extend_i32_u (i32.sub (local.get 0) (i32.const 9))) (i64.const 32))
+       (i64.extend_i32_u (i32.add (local.get 1) (i32.const 10))))`,
+    String.raw`(data (i32.const 16) "{\22reply\22:")`,
+    "4",
+    "(i32.const 4096)",
+  );
+
+  it("shows no token but those that its caller is given, which are the caller's alone", async () => {
+    const store = sqliteStore(gate.directory);
+    await publishTenant(store, "open", { holder: "optional", module: ECHO });
+    await store.close();
+    const key = await keyOf("open");
+    await eventually(() => gate.server.tenants.includes("open"));
+    const actor = fresh("thing");
+    const giver = newSigner();
+    const texts = [formatCaveat("actor", actor), inOneHour()];
+    const caller = { ...holderOf(actor), token: mintToken(key, texts, "open") };
+    const outcome = await send(signDescribe(caller, { tenant: "open", actor }), fetch);
+    const { key: actorKey } = (outcome as unknown as { result: Description }).result;
+    const bound = mintToken(key, [...texts, formatCaveat("holder", giver.publicKey)], "open");
+    const given = must(capability(bound, actorKey, giver));
+    // The tenant allows it: a token that is bound to nobody.
+    const unbound = { $cap: mintToken(key, texts, "open") };
+    const echoed = await send(
+      signCall(caller, { tenant: "open", actor, message: "go", args: [given, unbound] }),
+      fetch,
+    );
+    const { result } = echoed as unknown as { result: { args: { $cap: string }[]; caps: Json } };
+    expect(result).toMatchObject({
+      state: null,
+      message: "go",
+      actor,
+      caps: [
+        { id: 0, actor },
+        { id: 1, actor },
+      ],
+    });
+    for (const [index, inside] of [given, unbound].entries()) {
+      const [before, after] = [
+        must(decodeToken(inside.$cap)),
+        must(decodeToken(result.args[index]?.$cap ?? "")),
+      ];
+      expect(JSON.stringify(result)).not.toContain(inside.$cap.slice(0, -12));
+      expect(after.signature).not.toEqual(before.signature);
+      const last = fromUtf8(after.unsafeCaveats.at(-1)?.cid ?? new Uint8Array()) ?? "";
+      expect(last).toMatch(new RegExp(`^(delegate|holder) = ${caller.signer.publicKey}`));
+    }
+  });
+});
+
+it("nobody passes for an actor that sends", async () => {
+  const release = fresh("release");
+  const owner = holderOf(release);
+  const posing = (sender: string, idempotencyKey = "send-1") =>
+    send(
+      signRequest(owner, `/v1/demo/${release}/upload`, utf8('{"file":"a"}'), {
+        "idempotency-key": `"${idempotencyKey}"`,
+        "postern-sender": sender,
+      }),
+      fetch,
+    );
+  for (const sender of ["quorum/1", release])
+    expect(await posing(sender)).toMatchObject({ problem: { code: "signature_invalid" } });
+  for (const sender of ["", "quorum", "Quorum/1", "quorum/../1"])
+    expect(await posing(sender)).toMatchObject({ problem: { code: "malformed_request" } });
 });
 
 /** Another signature under a checksum that is right. */

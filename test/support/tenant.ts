@@ -11,16 +11,16 @@ export interface Shape {
   readonly reply?: number;
   /** The handler's whole answer, where it is not a reply and an empty state. */
   readonly output?: string;
+  /** Another handler altogether. */
+  readonly module?: Uint8Array<ArrayBuffer>;
   /** What differs from an actor that takes `go` at any time. */
   readonly policy?: Partial<ActorPolicy>;
 }
 
-export async function publishTenant(
-  store: Store,
-  tenant: string,
-  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, policy }: Shape = {},
-): Promise<void> {
-  const handlers = await admitHandlers(new Map([["thing", answering(output)]]), admit);
+export async function publishTenant(store: Store, tenant: string, shape: Shape = {}): Promise<void> {
+  const { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, policy } = shape;
+  const { module = answering(output) } = shape;
+  const handlers = await admitHandlers(new Map([["thing", module]]), admit);
   if (!handlers.ok) throw new Error(JSON.stringify(handlers.problems));
   const document: TenantPolicy = {
     tenant,
