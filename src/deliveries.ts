@@ -6,28 +6,11 @@
  * A delivery whose answer was lost is repeated, and the receiver, who knows its number, takes it once. What can be refused
  * for good is refused once, and reported.
  */
-import { handOnKept, type Vault } from "./actor/capabilities.ts";
 import type { Send } from "./actor/outbox.ts";
 import type { Shard } from "./actor/shard.ts";
-import { fromUtf8, utf8 } from "./bytes.ts";
 import type { Clock } from "./cluster/clock.ts";
-import { CODES, type Code, isRefusal, type Refusal, refuse } from "./errors.ts";
-import { SEND_BACKOFF_MS_MAX, SEND_BACKOFF_MS_MIN, SEND_LIFETIME_MS, SEND_TIMEOUT_MS } from "./limits.ts";
-import { type CallOutcome, send, signRequest } from "./sdk/client.ts";
-import { SENDER_HEADER, sendKey } from "./sender.ts";
-import type { Signer } from "./signature/scheme.ts";
-import { decodeTokens } from "./token/envelope.ts";
-
-export interface CourierOptions {
-  readonly vault: Vault & { signer(owner: string): Signer };
-  /** This node's gate, as a caller meets it. */
-  readonly ask: (request: Request) => Promise<Response>;
-  /** Where it answers, unless a token says for which audience it is. */
-  readonly url: string;
-  /** ms since the epoch. */
-  readonly wall_ms: () => number;
-  readonly random: (length: number) => Uint8Array;
-}
+import { isRefusal, type Refusal } from "./errors.ts";
+import { SEND_BACKOFF_MS_MAX, SEND_BACKOFF_MS_MIN, SEND_LIFETIME_MS } from "./limits.ts";
 
 /** So many pieces of work at once, and the rest in the order in which it came. */
 export class Few {
@@ -52,11 +35,18 @@ export class Few {
   }
 }
 
-export interface DeliveriesOptions extends CourierOptions {
+export interface DeliveriesOptions {
   readonly shard: Pick<Shard, "receivers" | "nextSend" | "delivered">;
   /** Shared by all shards of the node: callers from outside must not wait behind what its actors send. */
   readonly few: Few;
+  /**
+   * Asks the receiver once.
+   * @returns `done`, or the code of a refusal for good; or the refusal of an attempt that may be repeated
+   */
+  readonly attempt: (address: string, send: Send) => Promise<string | Refusal>;
   readonly clock: Clock;
+  /** ms since the epoch. */
+  readonly wall_ms: () => number;
   /** The shard is no longer led here. */
   readonly ended: () => boolean;
   /** What will not be delivered. */
@@ -132,29 +122,9 @@ export class Deliveries {
     return undefined;
   }
 
-  /** @returns `done`, `given_up`, or the code of a refusal for good; or the refusal of an attempt that may be repeated */
-  async #attempt(address: string, { record, caps, at_ms }: Send): Promise<string | Refusal> {
-    const { vault, ask, wall_ms, random } = this.#options;
-    if (wall_ms() - at_ms > SEND_LIFETIME_MS) return "given_up";
-    const [number, to, receiver, message, args] = record;
-    const slash = address.indexOf("/");
-    const [tenant, sender] = [address.slice(0, slash), address.slice(slash + 1)];
-    const sealed = caps.find(([id]) => id === to)?.[1] ?? "";
-    const token = vault.open(address, to, sealed);
-    const out = handOnKept({ vault, owner: address }, args, caps, vault.publicKey(`${tenant}/${receiver}`));
-    if (isRefusal(out)) return out.code;
-    const url = audienceOf(token) ?? this.#options.url;
-    const caller = { url, token, signer: vault.signer(address), now_ms: wall_ms, random };
-    const request = signRequest(caller, `/v1/${tenant}/${receiver}/${message}`, utf8(JSON.stringify(out)), {
-      "idempotency-key": `"${sendKey(number)}"`,
-      "request-timeout-ms": String(SEND_TIMEOUT_MS),
-      [SENDER_HEADER]: sender,
-    });
-    try {
-      return answerIn(await send(request, (where, init) => ask(new Request(where, init))));
-    } catch {
-      return refuse("outcome_unknown", "the gate's answer cannot be read");
-    }
+  async #attempt(address: string, send: Send): Promise<string | Refusal> {
+    const { attempt, wall_ms } = this.#options;
+    return wall_ms() - send.at_ms > SEND_LIFETIME_MS ? "given_up" : attempt(address, send);
   }
 
   #report(address: string, { record: [number, , receiver, message] }: Send, outcome: string): void {
@@ -170,25 +140,4 @@ export class Deliveries {
       `${address}: ${error instanceof Error ? error.name : "not an Error"}`,
     );
   }
-}
-
-/** A token that is meant for one gate is used under that gate's name. */
-function audienceOf(token: string): string | undefined {
-  const tokens = decodeTokens(token);
-  if (isRefusal(tokens)) return undefined;
-  const texts = tokens[0].unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
-  return texts.find((text) => text.startsWith("audience = "))?.slice("audience = ".length);
-}
-
-function answerIn(outcome: CallOutcome): string | Refusal {
-  if ("result" in outcome) return "done";
-  const code = codeIn(outcome.problem);
-  if (code === undefined) return refuse("outcome_unknown", "the gate's answer is no problem document");
-  return CODES[code].retry ? refuse(code, "the send is tried again") : code;
-}
-
-function codeIn(problem: unknown): Code | undefined {
-  if (typeof problem !== "object" || problem === null || !("code" in problem)) return undefined;
-  const { code } = problem;
-  return typeof code === "string" && Object.hasOwn(CODES, code) ? (code as Code) : undefined;
 }

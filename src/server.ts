@@ -13,7 +13,7 @@ import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { draining, unknownNode } from "./cluster/refusals.ts";
-import type { CourierOptions } from "./deliveries.ts";
+import { Courier } from "./courier.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
@@ -166,14 +166,14 @@ class GatewayNode implements Server {
   }
 
   /** What actors send meets this node's own gate. */
-  #courier(vault: MasterVault): CourierOptions {
-    return {
+  #courier(vault: MasterVault): Courier {
+    return new Courier({
       vault,
       ask: (request) => this.#answer(request, undefined),
       url: this.url,
       wall_ms: () => Date.now(),
       random: (length) => randomBytes(length),
-    };
+    });
   }
 
   async #startShards(shardCount: number, authorities: ReadonlySet<string>): Promise<Refusal | undefined> {

@@ -13,7 +13,8 @@ import type { ShardLog } from "./cluster/log.ts";
 import { Member, type MemberOptions, type Place } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
 import { moving } from "./cluster/refusals.ts";
-import { type CourierOptions, Deliveries, Few } from "./deliveries.ts";
+import type { Courier } from "./courier.ts";
+import { Deliveries, Few } from "./deliveries.ts";
 import { isRefusal, late, type Refusal } from "./errors.ts";
 import {
   ACTORS_BYTES_MAX,
@@ -34,7 +35,7 @@ export interface ShardsOptions
   readonly replays: ReplayWindow;
   readonly send: Send;
   /** Delivers what actors send, and holds their secrets. */
-  readonly courier: CourierOptions;
+  readonly courier: Courier;
   /** What an operator should know, with the shard that it is about; what lasts, once. */
   readonly event: (event: ShardEvent, shard: number, detail: string) => void;
 }
@@ -206,8 +207,9 @@ export class Shards {
       now_ms,
     });
     const deliveries = new Deliveries({
-      ...courier,
       shard: runtime,
+      attempt: (address, send) => courier.attempt(address, send),
+      wall_ms: courier.wall_ms,
       few: this.#few,
       clock,
       ended: () => log.ended !== undefined,

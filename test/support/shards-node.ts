@@ -1,5 +1,6 @@
 /** A node's shards without its gate: real actors, log and checkpoints, on a store and a clock of the test's. */
 import type { Incoming } from "../../src/cluster/forward.ts";
+import { Courier } from "../../src/courier.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import { createProtocolCache } from "../../src/protocol/cache.ts";
 import { Shards, type ShardsOptions } from "../../src/shards.ts";
@@ -48,13 +49,13 @@ export class ShardsNode {
       protocols: createProtocolCache(),
       replays: this.replays,
       send: async () => ({ failed: "unsent" }),
-      courier: {
+      courier: new Courier({
         vault: VAULT,
         ask: async () => new Response(null),
         url: "http://here",
         wall_ms: () => NOW_MS,
         random,
-      },
+      }),
       event: (event, shard, detail) => this.events.push(`${event} ${shard}: ${detail}`),
       ...options,
     });

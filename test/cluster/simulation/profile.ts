@@ -78,9 +78,12 @@ export interface Profile {
   readonly strikes: { readonly when: Occasion; readonly chance: number } | undefined;
   /** The store loses an object that was durable. No store may; where one does, the shard must stop. */
   readonly loses: boolean;
+  /** Turns send messages to other actors. */
+  readonly sends: boolean;
 }
 
-export function drawProfile(random: Random): Profile {
+/** @param sends decided apart from the rest, so that the other seeds tell the story that they told without it */
+export function drawProfile(random: Random, sends: boolean): Profile {
   const ttl_ms = random.pick([600, 1000, 1000, 3000]);
   const size = random.next();
   // More than two pages hold, so that their number doubles.
@@ -108,5 +111,6 @@ export function drawProfile(random: Random): Profile {
     events: random.some(EVENTS),
     strikes: random.pick([undefined, ...OCCASIONS]),
     loses: random.chance(0.1),
+    sends,
   };
 }
