@@ -114,7 +114,8 @@ describe("a send", () => {
       "outcome_unknown",
       "in_flight",
       "quota_exceeded",
-      "deadline",
+      "replayed",
+      "signature_invalid",
     );
     await node.call("go", sending([send(0), send(1), send(2)]));
     await pass(node, 60_000);
