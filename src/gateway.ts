@@ -11,17 +11,17 @@ import type { Position } from "./actor/position.ts";
 import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
+import { asArrived } from "./arrived.ts";
 import { Authority, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
 import type { Readings } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
 import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
-import { late } from "./cluster/refusals.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
-import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { isRefusal, late, type Refusal, refuse } from "./errors.ts";
 import type { Address } from "./ip.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import { Nonce } from "./nonce.ts";
@@ -97,9 +97,12 @@ export function createGateway(gate: GatewayOptions): App {
   app.options(MESSAGE, (c) => c.body(null, 204, { allow: "POST, OPTIONS" }));
   app.all("*", (c) =>
     replyTo(c.req.method, reply, async () =>
-      refuse(
-        "malformed_request",
-        "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}, batches POST and questions GET without the message",
+      asArrived(
+        refuse(
+          "malformed_request",
+          "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}, batches POST and questions GET without the message",
+        ),
+        c.req.raw,
       ),
     ),
   );
@@ -128,12 +131,12 @@ async function pass(
     if (stranger !== undefined) return stranger;
   }
   const envelope = openEnvelope(gate, request);
-  if (isRefusal(envelope)) return envelope;
+  if (isRefusal(envelope)) return asArrived(envelope, request);
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
   if (envelope.target.message !== undefined) notes.message = envelope.target.message;
 
   const token = verifyCaller(gate, envelope);
-  if (isRefusal(token)) return token;
+  if (isRefusal(token)) return asArrived(token, request);
   notes.signer = envelope.signature.keyid;
 
   // The signature covers the digest, so the caller is known before the body takes memory and a slot.
@@ -203,7 +206,7 @@ async function passCall(
   known: Known,
   notes: Notes,
 ): Promise<Answer | Response | Refusal> {
-  const { envelope, incoming, digest, now_ms, deadline_ms } = known;
+  const { envelope, incoming, digest, deadline_ms } = known;
   const word = readWord(envelope.target, incoming.body);
   if (isRefusal(word)) return word;
   notes.message = word.map(({ message }) => message).join(",");
@@ -216,7 +219,7 @@ async function passCall(
   if (isRefusal(actor)) return actor;
   const messages = typedWord(gate, envelope.target, actor, word, ask);
   if (isRefusal(messages)) return messages;
-  const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
+  const call = composeCall(gate, envelope, grant, actor, messages, digest, known);
   if (isRefusal(call)) return call;
 
   if (isForAnyNode(call, actor.stateless, gate.protocols))
