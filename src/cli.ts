@@ -74,7 +74,9 @@ async function runCommand(
   if (parsed.positionals.length > (command.positionals ?? 0))
     return misused(environment, "there are more arguments than the command takes", usageOf(command));
   const outcome = await command.run(environment, parsed.values, parsed.positionals);
-  return report(command, environment, outcome, parsed.values["json"] === true);
+  const exitCode = report(command, environment, outcome, parsed.values["json"] === true);
+  command.ended?.(environment, exitCode);
+  return exitCode;
 }
 
 function report(command: Command, environment: Environment, outcome: Outcome, asJson: boolean): number {
@@ -86,6 +88,7 @@ function report(command: Command, environment: Environment, outcome: Outcome, as
     return exitCodeOf(outcome);
   }
   if (!outcome.printed) environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
+  if (outcome.exitCode !== undefined) return outcome.exitCode;
   if (outcome.unavailable) return EXIT.unavailable;
   return outcome.failed ? EXIT.refused : EXIT.done;
 }

@@ -1,7 +1,17 @@
 /** `postern serve`: runs a node until it is stopped. Standard output carries one JSON document a line. */
-import { isRefusal } from "../errors.ts";
-import { startServer } from "../server.ts";
-import { type Command, type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
+import { isRefusal, type Refusal } from "../errors.ts";
+import { type Commission, commissionOf, endSupervised, Supervised } from "../server/supervision.ts";
+import { Supervisor } from "../server/supervisor.ts";
+import type { Server } from "../server.ts";
+import {
+  type Command,
+  type Environment,
+  EXIT,
+  type Outcome,
+  text,
+  UsageProblem,
+  type Values,
+} from "./command.ts";
 import { DEFAULT_STORE, messageOf, type OpenStore, openStore } from "./inputs.ts";
 import { NODE_HELP, NODE_OPTIONS, type NodeOptions, readNodeOptions } from "./node-options.ts";
 import { folderFailed, publishAll, readPolicyFolder } from "./policy-folder.ts";
@@ -25,16 +35,38 @@ export const serve: Command = {
   async run(environment, values) {
     const options = readNodeOptions(values);
     if (options instanceof UsageProblem) return options;
+    const commission = commissionOf(environment.env);
+    if (commission === undefined) return supervise(environment);
+    const supervised = new Supervised();
     const opened = await openStore(environment, values, "serve");
     if (opened instanceof UsageProblem || isRefusal(opened)) return opened;
-    const published = await publishFirst(opened, environment, values);
+    // Whoever published something else since the start meant it.
+    const published = commission.restarted ? undefined : await publishFirst(opened, environment, values);
     if (published !== undefined) {
       await opened.store.close();
       return published;
     }
-    return run(opened, environment, options);
+    return run(opened, environment, options, supervised, commission);
+  },
+  ended(environment, exitCode) {
+    if (commissionOf(environment.env) !== undefined) endSupervised(exitCode);
   },
 };
+
+/** Runs the same command in a process that can be killed. */
+async function supervise(environment: Environment): Promise<Outcome> {
+  const supervisor = new Supervisor({
+    command: [...process.execArgv, ...process.argv.slice(1)],
+    env: environment.env,
+    event: (event, detail, facts) => {
+      const time = new Date(environment.now_ms()).toISOString();
+      environment.write(`${JSON.stringify({ time, event, ...facts, detail })}\n`);
+    },
+  });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => supervisor.stop(signal));
+  const exitCode = (await supervisor.run()) ?? EXIT.unavailable;
+  return { json: {}, text: "", printed: true, exitCode };
+}
 
 async function publishFirst(
   opened: OpenStore,
@@ -50,32 +82,41 @@ async function publishFirst(
   return isRefusal(changed) ? changed : undefined;
 }
 
-async function run(opened: OpenStore, environment: Environment, options: NodeOptions): Promise<Outcome> {
-  // From before the first line on: whoever reads that the node listens may end it at once.
-  const interrupted = environment.interrupted();
-  let server: Awaited<ReturnType<typeof startServer>>;
+async function run(
+  opened: OpenStore,
+  environment: Environment,
+  options: NodeOptions,
+  supervised: Supervised,
+  { port = options.port, blamed }: Commission,
+): Promise<Outcome> {
+  const { startServer } = await import("../server.ts");
+  let server: Server | Refusal;
   try {
     server = await startServer({
       ...options,
+      port,
+      blamed,
       store: opened.store,
       master: opened.master,
       write: (line) => environment.write(line),
     });
   } catch (error) {
     await opened.store.close();
-    return new UsageProblem(`cannot listen on ${options.host}:${options.port}: ${messageOf(error)}`);
+    return new UsageProblem(`cannot listen on ${options.host}:${port}: ${messageOf(error)}`);
   }
   if (isRefusal(server)) {
     await opened.store.close();
     return server;
   }
   const { url, tenants } = server;
-  environment.write(`${JSON.stringify({ event: "listening", url, store: opened.url, tenants })}\n`);
+  const { pid } = process;
+  supervised.listens(url, () => server.beat());
+  environment.write(`${JSON.stringify({ event: "listening", url, store: opened.url, tenants, pid })}\n`);
   const served =
     tenants.length === 0 ? "no tenant yet: `postern apply` publishes one" : `tenants: ${tenants.join(", ")}`;
   environment.note(`postern listens on ${url} with ${opened.url} (${served})`);
 
-  const cause = await Promise.race([server.ended, interrupted]);
+  const cause = await Promise.race([server.ended, supervised.stopped]);
   // Ctrl-C wants an end now; SIGTERM comes from something that moves traffic away first.
   if (cause === "SIGTERM") environment.note("draining");
   await (cause === "SIGTERM" ? server.stop() : server.stop(0));
