@@ -36,6 +36,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   revoke: async () => (await import("./cli/revoke.ts")).revoke,
   rotate: async () => (await import("./cli/rotate.ts")).rotate,
   store: async () => (await import("./cli/store.ts")).store,
+  quarantine: async () => (await import("./cli/quarantine.ts")).quarantine,
   replay: async () => (await import("./cli/replay.ts")).replay,
   types: async () => (await import("./cli/types.ts")).types,
   demo: async () => (await import("./cli/demo.ts")).demo,

@@ -10,6 +10,9 @@ import type { Code, Refusal } from "../errors.ts";
 /** Exit codes: done, refused or a failed check, wrong usage, unavailable. */
 export const EXIT = { done: 0, refused: 1, usage: 2, unavailable: 3 } as const;
 
+/** `--store` unless told. */
+export const DEFAULT_STORE = "file:.postern";
+
 /** What reaches a command from outside. */
 export interface Environment {
   readonly env: Readonly<Record<string, string | undefined>>;

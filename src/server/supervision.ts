@@ -66,7 +66,8 @@ export class Supervised {
   /** @param turns what its threads are at, asked for at each heartbeat */
   listens(url: string, turns: () => readonly TurnReport[]): void {
     this.#turns = turns;
-    tell({ port: Number(new URL(url).port) });
+    // Of 80 a URL does not speak.
+    tell({ port: Number(new URL(url).port || 80) });
   }
 }
 

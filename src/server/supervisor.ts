@@ -38,7 +38,27 @@ export interface SupervisorOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** What becomes of the node, for the operator. */
   readonly event: (event: SupervisorEvent, detail: string, facts?: object) => void;
+  /** Only tests have less. */
+  readonly patience?: Patience;
 }
+
+/** How long what is wrong is borne. */
+export interface Patience {
+  /** Heartbeats and CPU of a turn that fuel has not ended. */
+  readonly turnBeats: number;
+  readonly turnCpu_ms: number;
+  /** Heartbeats missed. */
+  readonly silentBeats: number;
+  /** Before the first restart, doubled for each further one. */
+  readonly pause_ms: number;
+}
+
+const PATIENCE: Patience = {
+  turnBeats: TURN_WEDGED_BEATS,
+  turnCpu_ms: TURN_WEDGED_CPU_MS,
+  silentBeats: HEARTBEATS_MISSED_MAX,
+  pause_ms: RESTART_PAUSE_MS_MIN,
+};
 
 export type SupervisorEvent = "turn_wedged" | "node_silent" | "node_crashed" | "node_restarted" | "gave_up";
 
@@ -47,6 +67,7 @@ type End = { readonly code: number } | { readonly crashed: string };
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
+  readonly #patience: Patience;
   #commission: Commission = { restarted: false, blamed: [] };
   #child: ChildProcess | undefined;
   #stopping: StopSignal | undefined;
@@ -55,6 +76,7 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#patience = options.patience ?? PATIENCE;
   }
 
   /** Passes a signal on; the second one ends the node at once. */
@@ -80,6 +102,7 @@ export class Supervisor {
 
   async #runOnce(): Promise<End> {
     const { command, env } = this.#options;
+    const { silentBeats } = this.#patience;
     const child = spawn(process.execPath, command, {
       stdio: ["inherit", "inherit", "inherit", "ipc"],
       env: { ...env, [COMMISSION_VARIABLE]: JSON.stringify(this.#commission) },
@@ -95,21 +118,22 @@ export class Supervisor {
       child.kill("SIGKILL");
     };
     child.on("message", (said: FromNode) => {
-      if ("port" in said) this.#commission = { ...this.#commission, port: said.port };
+      // It has seen to those who were blamed before it listened.
+      if ("port" in said) this.#commission = { ...this.#commission, port: said.port, blamed: [] };
       else if ("ending" in said) {
         ending = said.ending;
         void setTimeout(NODE_END_MS_MAX, undefined, { ref: false }).then(() => child.kill("SIGKILL"));
       } else {
         missed = 0;
-        const wedged = said.turns.find(isWedged);
+        const wedged = said.turns.find((turn) => isWedged(turn, this.#patience));
         if (wedged !== undefined && killedFor === undefined) kill(this.#blame(wedged));
       }
     });
     // Ticks, not times: while the machine or this process was stopped, nobody was silent.
     const watch = setInterval(() => {
       missed++;
-      if (missed < HEARTBEATS_MISSED_MAX || ending !== undefined || killedFor !== undefined) return;
-      const why = `the node's loop was silent for ${(HEARTBEATS_MISSED_MAX * HEARTBEAT_MS) / 1000} s`;
+      if (missed < silentBeats || ending !== undefined || killedFor !== undefined) return;
+      const why = `the node's loop was silent for ${(silentBeats * HEARTBEAT_MS) / 1000} s`;
       this.#options.event("node_silent", why);
       kill(why);
     }, HEARTBEAT_MS);
@@ -143,7 +167,7 @@ export class Supervisor {
       return undefined;
     }
     this.#options.event("node_crashed", crashed);
-    return Math.min(RESTART_PAUSE_MS_MIN * 2 ** (count - 1), RESTART_PAUSE_MS_MAX);
+    return Math.min(this.#patience.pause_ms * 2 ** (count - 1), RESTART_PAUSE_MS_MAX);
   }
 
   #tell(what: ToNode): void {
@@ -152,7 +176,7 @@ export class Supervisor {
 }
 
 /** Far past what fuel allows, in time that its thread was given: a turn on a busy machine only takes long. */
-function isWedged({ beats, cpu_ms }: TurnReport): boolean {
+function isWedged({ beats, cpu_ms }: TurnReport, { turnBeats, turnCpu_ms }: Patience): boolean {
   if (cpu_ms === undefined) return beats >= TURN_WEDGED_BEATS_UNMEASURED;
-  return beats >= TURN_WEDGED_BEATS && cpu_ms >= TURN_WEDGED_CPU_MS;
+  return beats >= turnBeats && cpu_ms >= turnCpu_ms;
 }

@@ -10,6 +10,8 @@ export interface Shape {
   readonly reply?: number;
   /** The handler's whole answer, where it is not a reply and an empty state. */
   readonly output?: string;
+  /** A module that is run as it is: no admission, no fuel. */
+  readonly raw?: Uint8Array;
   /** What differs from an actor that takes `go` at any time. */
   readonly policy?: Partial<ActorPolicy>;
 }
@@ -17,10 +19,12 @@ export interface Shape {
 export async function publishTenant(
   store: Store,
   tenant: string,
-  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, policy }: Shape = {},
+  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, raw, policy }: Shape = {},
 ): Promise<void> {
   const handlers = admitHandlers(new Map([["thing", answering(output)]]));
   if (!handlers.ok) throw new Error(JSON.stringify(handlers.problems));
+  const modules =
+    raw === undefined ? handlers.modules : new Map([["thing", { original: raw, instrumented: raw }]]);
   const document: TenantPolicy = {
     tenant,
     holder,
@@ -35,5 +39,5 @@ export async function publishTenant(
       },
     },
   };
-  must(await publish(store, document, handlers.modules, MASTER, random));
+  must(await publish(store, document, modules, MASTER, random));
 }
