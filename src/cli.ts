@@ -20,6 +20,8 @@ import { isRefusal } from "./errors.ts";
 
 /** Loaded when they are called: most commands need a small part of what a node does. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  init: async () => (await import("./cli/init.ts")).init,
+  handler: async () => (await import("./cli/handler.ts")).handler,
   serve: async () => (await import("./cli/serve.ts")).serve,
   apply: async () => (await import("./cli/apply.ts")).apply,
   keygen: async () => (await import("./cli/keygen.ts")).keygen,

@@ -21,6 +21,7 @@ export const CODES = {
   token_expired: { status: 401, title: "The token has expired", retry: false },
   token_revoked: { status: 401, title: "The token was revoked", retry: false },
   discharge_missing: { status: 401, title: "A third party's discharge is missing", retry: false },
+  discharge_denied: { status: 403, title: "The third party does not vouch for this", retry: false },
   signature_missing: { status: 401, title: "The request is not signed", retry: false },
   signature_invalid: { status: 401, title: "The request's signature does not verify", retry: false },
   replayed: { status: 401, title: "The signed request was seen before", retry: false },
@@ -61,6 +62,8 @@ export interface RefusalFacts {
   readonly token?: number;
   /** Which caveat of that token, counted from 0, and its text. */
   readonly caveat?: { readonly index: number; readonly text: string };
+  /** Beside `discharge_missing`: all that are, each with where to ask and what to send there (base64url). */
+  readonly discharges?: readonly { readonly location: string; readonly ticket: string }[];
   /** Which call of a batch, counted from 0. */
   readonly call?: number;
   /** The messages that would be admitted now; in a batch, at that call. */
@@ -70,6 +73,10 @@ export interface RefusalFacts {
   /** Beside `out_of_order`: whether another token than this one moved last what refused. Absent: nobody has yet. */
   readonly moved_by_sibling?: boolean;
   readonly retry_after_ms?: number;
+  /** Beside `signature_invalid`, where the caller's clock is wrong: signed again with this in the nonce, it may pass. */
+  readonly challenge?: string;
+  /** Beside what a proxy may have caused: the components of the signature as they arrived, of the token a digest. */
+  readonly received?: Readonly<Record<string, string>>;
   /** RFC 6901 JSON pointer into the arguments (of that call) to the value that is wrong. */
   readonly path?: string;
   /** Beside `not_leader`, between nodes only: who leads. */
@@ -116,6 +123,11 @@ export function late(): Refusal {
 
 export function isRefusal(value: unknown): value is Refusal {
   return value instanceof Refusal;
+}
+
+/** How a caveat is named in a detail: by its index, and by its token's where that is no root. */
+export function caveatName(index: number, token = 0): string {
+  return token === 0 ? `caveat ${index}` : `caveat ${index} of discharge ${token}`;
 }
 
 /** RFC 9457 problem document. */

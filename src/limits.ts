@@ -40,6 +40,27 @@ export const CAVEATS_MAX = 128;
 export const CAVEAT_BYTES_MAX = 2 * 1024;
 /** Discharges that come with one token: each costs HMACs of its own, and few of them fit into a header. */
 export const DISCHARGES_MAX = 16;
+/** A discharge of a discharge of …: a service may ask another, which asks a third; a longer chain is a mistake. */
+export const DISCHARGE_NESTING_MAX = 4;
+/** What a third party is asked to vouch for, as text: a sentence, or some JSON. */
+export const CONDITION_BYTES_MAX = 1024;
+/** A request to a discharge service: a ticket as long as a caveat may be, in base64url, and the JSON around it. */
+export const DISCHARGE_REQUEST_BYTES_MAX = 4 * 1024;
+/** How long a discharge is good for unless its service says: what was vouched for may soon be so no more. */
+export const DISCHARGE_LIFETIME_MS = 5 * 60_000;
+/** How long a decision may take before it must be asked for anew: a person comes back the next day. */
+export const POLL_LIFETIME_MS = 24 * 3_600_000;
+/** What a discharge service knows a waiting request by; it is part of a URL. A UUID is 36. */
+export const POLL_ID_LENGTH_MAX = 256;
+/** The pause before a client asks a service again, doubled each time, up to the second number: people take minutes. */
+export const POLL_PAUSE_MS_MIN = 500;
+export const POLL_PAUSE_MS_MAX = 10_000;
+/** How long a client waits for one discharge unless told: longer than that a caller does not stand by. */
+export const DISCHARGE_PATIENCE_MS = 120_000;
+/** A discharge is renewed when so little of its life is left, or a quarter of it: a call must still arrive with it. */
+export const DISCHARGE_RENEWAL_MS = 30_000;
+/** Discharges that one client keeps, at about 1 KiB. */
+export const DISCHARGES_KEPT_MAX = 1024;
 /** Verified prefixes, with what was read of their caveats: about 10,000 tokens of six caveats. */
 export const PREFIX_CACHE_BYTES_MAX = 64 * 1024 * 1024;
 /** What V8 needs for one of them beside its texts, as measured: a tail, a map of what goes on from it, two links. */
@@ -103,8 +124,20 @@ export const CLOCK_SKEW_S_MAX = 30;
 /** A nonce of a signed request, as text: 16 random bytes are 22 characters. */
 export const NONCE_LENGTH_MIN = 16;
 export const NONCE_LENGTH_MAX = 64;
-/** Nonces remembered at once: 90 s of 5,000 calls/s at about 100 bytes each. Full means refused, never forgotten. */
-export const REPLAY_ENTRIES_MAX = 450_000;
+/** How long one request can pass, from the first moment to the last: made by a clock that is too fast, taken late. */
+export const REQUEST_LIFE_S_MAX = SIGNATURE_LIFETIME_S_MAX + 2 * CLOCK_SKEW_S_MAX;
+/** Nonces remembered at once: 120 s of 5,000 calls/s, at about 150 bytes each. Full means refused, never forgotten. */
+export const REPLAY_ENTRIES_MAX = 600_000;
+/** Stretches of time whose nonces were forgotten: one, and one more for each time that a clock was wrong for a while. */
+export const REPLAY_STRETCHES_MAX = 8;
+/** Tables of keys that sign again and again: some 1,800 keys. */
+export const KEY_TABLES_BYTES_MAX = 32 * 1024 * 1024;
+/** What V8 needs for one of them, as measured, and for a key that has only been seen. */
+export const KEY_TABLE_BYTES = 18 * 1024;
+export const KEY_BYTES = 256;
+
+/** A component of a signed request that a refusal shows whole: a path of the longest names has 400 characters. */
+export const SHOWN_COMPONENT_LENGTH_MAX = 512;
 
 // ── Protocols ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -367,6 +400,18 @@ export const WASM_BLOCK_NESTING_MAX = 1024;
 export const WASM_BR_TABLE_TARGETS_MAX = 8192;
 /** Problems that one admission reports before it gives up. */
 export const WASM_PROBLEMS_MAX = 20;
+/** Stack of QuickJS in a handler: its RangeError comes at some 200 calls, before the turn's own stack ends in a trap. */
+export const JS_STACK_BYTES_MAX = 64 * 1024;
+/** Processor time of the process that admits one module. QuickJS, the largest that is known, takes 1.2 s for both compilers. */
+export const ADMISSION_CPU_MS_MAX = 10_000;
+/** The same by the clock, for machines that do much else at the same time; and what a module that waits may take. */
+export const ADMISSION_WALL_MS_MAX = 60_000;
+/** Memory of that process. It starts with 50 MB, and QuickJS takes 120. */
+export const ADMISSION_RSS_BYTES_MAX = 768 * 1024 * 1024;
+/** Its JavaScript heap: our own pass keeps some values for each instruction that it changes. */
+export const ADMISSION_HEAP_BYTES_MAX = 256 * 1024 * 1024;
+/** How often it is looked at: a compiler takes a gigabyte in half a second. */
+export const ADMISSION_LOOK_MS = 20;
 /** One turn, in units of fuel (`src/dispatch/opcodes.ts`): 50 to 100 ms of one core in a hostile loop. */
 export const TURN_FUEL_MAX = 250_000_000;
 /** Threads that run turns; more than a machine's cores gain nothing. */

@@ -29,9 +29,10 @@ import { undiciSender } from "./server/send.ts";
 import type { TurnReport } from "./server/supervision.ts";
 import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
-import { bip340 } from "./signature/bip340.ts";
+import { Challenges } from "./signature/challenge.ts";
 import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
+import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
 import { PrefixCache } from "./token/prefix-cache.ts";
@@ -189,7 +190,6 @@ class GatewayNode implements Server {
       nonce: () => toHex(randomBytes(16)),
       breathe: () => setImmediate(),
       wallTime: () => new Date().toISOString(),
-      wall_ms: () => Date.now(),
       url: advertise ?? this.url,
       authorities: [...authorities],
       process: processName(),
@@ -214,8 +214,9 @@ class GatewayNode implements Server {
       protocols,
       prefixes: new PrefixCache({ readingBytes, monotonic_ms: () => CLOCK.now_ms() }),
       readings: new Readings(),
-      signatures: new HolderSignatures(bip340, ed25519),
+      signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays,
+      challenges: new Challenges(master),
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,
       meetPeer: async (host) => {

@@ -5,6 +5,7 @@
  * so that a message called `constructor` is only a message.
  */
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
+import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "./dispatch/fuel.ts";
 import type { Turn, TurnResult } from "./dispatch/sandbox.ts";
 import type { Allowance, Handler, Turns } from "./dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
@@ -146,6 +147,8 @@ export class TenantDirectory {
   }
 
   async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
+    const unfit = checkPass(name, document.pass);
+    if (unfit !== undefined) return unfit;
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
       const handler = await this.#handler(document.handlers[policy.handler.wasm]?.instrumented ?? "", name);
@@ -172,6 +175,17 @@ export class TenantDirectory {
     if (!isRefusal(handler)) this.#handlers.set(hash, handler);
     return handler;
   }
+}
+
+/** What an older pass let through, or a newer one relies on, this node does not know how to hold. */
+function checkPass(tenant: string, pass: number): Refusal | undefined {
+  if (pass >= FUEL_PASS_VERSION_MIN && pass <= FUEL_PASS_VERSION) return undefined;
+  const what = `the handlers of tenant ${tenant} were instrumented by fuel pass ${pass}`;
+  const why =
+    pass > FUEL_PASS_VERSION
+      ? `this node knows passes up to ${FUEL_PASS_VERSION}: upgrade it`
+      : `this node requires ${FUEL_PASS_VERSION_MIN}: publish them anew with \`postern apply\``;
+  return refuse("store_unavailable", `${what}; ${why}`);
 }
 
 /** Refusals: `no_such_tenant`, `store_unavailable`. */

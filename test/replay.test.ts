@@ -39,7 +39,8 @@ let end: () => Promise<void>;
 
 beforeAll(async () => {
   const gate = await startGate();
-  ({ directory, end } = gate);
+  directory = gate.directory;
+  end = () => gate.end();
   const ada = party(gate, ACCOUNT);
   const done = async (message: string, args = {}) =>
     expect(codeOf(await call(ada, ACCOUNT, message, args))).toBe("200");
@@ -125,7 +126,7 @@ describe("what a node has logged", () => {
   });
 
   it("is only counted where it does not say which handler ran it", async () => {
-    const old = changed(({ handler: _, ...entry }) => ({
+    const old = changed(({ handler: _handler, ...entry }) => ({
       ...entry,
       turns: entry.turns.map((turn) => turn.slice(0, 4)),
     }));
@@ -153,7 +154,7 @@ describe("a difference is found", () => {
       () =>
         where(
           "deposit",
-          turnOf(([m, a, s, _, f]) => [m, a, s, { balance: 6 }, f]),
+          turnOf(([m, a, s, _reply, f]) => [m, a, s, { balance: 6 }, f]),
         ),
       'the reply was {"balance":6}, and is {"balance":5}',
     ],
@@ -162,7 +163,7 @@ describe("a difference is found", () => {
       () =>
         where(
           "upload",
-          turnOf(([m, _, s, r, f]) => [m, {}, s, r, f]),
+          turnOf(([m, _args, s, r, f]) => [m, {}, s, r, f]),
         ),
       "upload",
     ],
@@ -180,13 +181,13 @@ describe("a difference is found", () => {
       () =>
         where(
           "open",
-          turnOf(([_, a, s, r, f]) => ["withdraw", a, s, r, f]),
+          turnOf(([_message, a, s, r, f]) => ["withdraw", a, s, r, f]),
         ),
       "withdraw is refused now: handler_error: ",
     ],
     [
       "another state",
-      () => where("approve", ({ delta: _, ...entry }) => ({ ...entry, state: { files: 9 } })),
+      () => where("approve", ({ delta: _delta, ...entry }) => ({ ...entry, state: { files: 9 } })),
       'the new state was {"files":9}',
     ],
     [
@@ -210,7 +211,7 @@ describe("a difference is found", () => {
 
   it("in a state that the next entry does not follow on, once", async () => {
     const { differences } = await replayed(
-      where("open", ({ delta: _, ...entry }) => ({ ...entry, state: { owner: "Eve", balance: 0 } })),
+      where("open", ({ delta: _delta, ...entry }) => ({ ...entry, state: { owner: "Eve", balance: 0 } })),
     );
     expect(differences.map(({ detail }) => detail)).toEqual([
       expect.stringContaining("the new state was"),

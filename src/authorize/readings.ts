@@ -12,10 +12,10 @@ export class Readings {
   readonly #byTail = new WeakMap<Uint8Array, Caveat>();
 
   /** Refusal: `unknown_caveat`. */
-  read({ text, index, tail }: VerifiedCaveat): Caveat | Refusal {
+  read({ text, index, tail }: VerifiedCaveat, token: number): Caveat | Refusal {
     const known = this.#byTail.get(tail);
     if (known !== undefined) return known;
-    const caveat = parseCaveat(text, index);
+    const caveat = parseCaveat(text, index, token);
     if (!isRefusal(caveat)) this.#byTail.set(tail, caveat);
     return caveat;
   }

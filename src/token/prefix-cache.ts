@@ -115,8 +115,12 @@ export class Chain {
     this.#then.keep();
   }
 
-  /** The token was revoked: forgets it from the caveat that the refusal names, or else whole, and all that descends. */
+  /**
+   * The token was revoked: forgets it from the caveat that the refusal names, or else whole, and all that descends. A
+   * discharge that was revoked is none of these.
+   */
   forget({ facts }: Refusal): void {
+    if (facts.token !== 0) return;
     this.#then.forget(facts.caveat === undefined ? 0 : facts.caveat.index + 1);
   }
 }

@@ -12,7 +12,7 @@ import { callOf, caveat, NOW_MS, shardOf } from "./counter.ts";
 import { loaded, Shelf, ShelfLog } from "./shelf.ts";
 
 function counting(id: string, count: Count, until_ms?: number): CaveatCount {
-  return { id, count, caveat: { index: 4, text: "the caveat" }, until_ms };
+  return { id, count, token: 0, caveat: { index: 4, text: "the caveat" }, until_ms };
 }
 
 const uses = (most: number, id = "u", until_ms?: number): CaveatCount => counting(id, { most }, until_ms);

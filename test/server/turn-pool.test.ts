@@ -134,7 +134,7 @@ test("a thread that runs out of memory fails its turn, and another takes its pla
   const many = `{"reply":[${'{"a":{}},'.repeat(33_000)}{}]}`;
   const data = `(data (i32.const 65536) "${many.replaceAll('"', "\\22")}")`;
   // A thread starts with so much, and cannot read such an answer.
-  const turns = pool(1, { heap_mb: 14 });
+  const turns = pool(1, { heap_mb: 12 });
   const [large, brief] = [
     await handler(turns, guest(answer(65_536, many.length), data, "16")),
     await handler(turns, replying),
