@@ -22,6 +22,7 @@ import {
 } from "./cli/command.ts";
 import { delegate } from "./cli/delegate.ts";
 import { demo } from "./cli/demo.ts";
+import { discharge } from "./cli/discharge.ts";
 import { explain } from "./cli/explain.ts";
 import { inspect } from "./cli/inspect.ts";
 import { keygen } from "./cli/keygen.ts";
@@ -44,6 +45,7 @@ const COMMANDS: readonly Command[] = [
   delegate,
   split,
   restrict,
+  discharge,
   inspect,
   explain,
   protocol,
