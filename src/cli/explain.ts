@@ -155,9 +155,11 @@ function checkTokens({ macaroon, discharges }: TokenInput, question: Question): 
     if (tree.unused.includes(token))
       return [{ token, caveat: "(discharge)", ok: false, reason: "no caveat asks for it" }];
     const checks = checkAll(readChain(each, token, tree), question, token > 0);
-    return token === 0 ? checks : checks.map((made) => ({ token, ...made }));
+    return token === 0 ? checks : checks.map((made) => ofToken(token, made));
   });
 }
+
+const ofToken = (token: number, made: Check): Check => ({ token, ...made });
 
 function checkAll(chain: readonly Link[], question: Question, ofDischarge: boolean): readonly Check[] {
   const caveats = chain.flatMap((link, index) => (isCaveat(link) ? [{ link, index }] : []));

@@ -56,15 +56,7 @@ export const inspect: Command = {
         root.identifier,
         ...caveatLines(root, described),
         `${root.size_bytes} bytes; ${status}`,
-        ...tree.unused.flatMap((token) => {
-          const stray = described[token];
-          if (stray === undefined) return [];
-          return [
-            "with a discharge that no caveat asks for",
-            stray.identifier,
-            ...caveatLines(stray, described),
-          ];
-        }),
+        ...tree.unused.flatMap((token) => strayLines(described, token)),
         ...warnings.map((warning) => `warning: ${warning}`),
       ].join("\n"),
       failed,
@@ -140,6 +132,12 @@ function caveatLines({ caveats }: Described, all: readonly Described[]): readonl
         : [`discharge ${discharge}, ${own.size_bytes} bytes`, ...caveatLines(own, all)];
     return [line, ...below.map((each) => `${" ".repeat(width + 4)}${each}`)];
   });
+}
+
+function strayLines(all: readonly Described[], token: number): readonly string[] {
+  const stray = all[token];
+  if (stray === undefined) return [];
+  return ["with a discharge that no caveat asks for", stray.identifier, ...caveatLines(stray, all)];
 }
 
 /** What its owner will want to know before a gate says so. */
