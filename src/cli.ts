@@ -34,6 +34,7 @@ import { serve } from "./cli/serve.ts";
 import { restrict, split } from "./cli/split.ts";
 import { store } from "./cli/store.ts";
 import { types } from "./cli/types.ts";
+import { vouch } from "./cli/vouch.ts";
 import { isRefusal } from "./errors.ts";
 
 const COMMANDS: readonly Command[] = [
@@ -46,6 +47,7 @@ const COMMANDS: readonly Command[] = [
   split,
   restrict,
   discharge,
+  vouch,
   inspect,
   explain,
   protocol,

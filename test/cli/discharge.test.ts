@@ -173,6 +173,49 @@ describe("discharge", () => {
   });
 });
 
+describe("vouch", () => {
+  const keyFile = join(directory, "service.key");
+  beforeAll(() => writeFileSync(keyFile, service.key.secret));
+
+  it("shows what a token asks, and writes the discharge, without any service", async () => {
+    const asked = await postern(["vouch", "--show", "--key", keyFile], { stdin: token });
+    expect(asked).toEqual({ code: 0, stdout: "open: the account\n", stderr: "" });
+    const flags = ["--message", "open", "--uses", "1"];
+    const vouched = await json(["vouch", "--key", keyFile, ...flags], { stdin: token });
+    const [unbound = ""] = vouched["discharges"] as string[];
+    writeFileSync(join(directory, "vouched"), unbound);
+    const { token: whole } = await json(["discharge", "--bind", join(directory, "vouched")], {
+      stdin: token,
+    });
+    expect(await json(["inspect", "--store", store], { stdin: String(whole) })).toMatchObject({
+      status: "verified",
+      discharges: [
+        {
+          caveats: [
+            { text: expect.stringMatching(/^expires < /) },
+            { text: "message in open" },
+            { text: "uses <= 1" },
+          ],
+        },
+      ],
+    });
+  });
+
+  it("needs no token where it has the ticket, and has nothing to say where nothing is asked of it", async () => {
+    const { caveats } = await json(["inspect"], { stdin: token });
+    const ticket = String((caveats as { ticket?: string }[]).at(-1)?.ticket);
+    expect(await json(["vouch", "--show", "--key", keyFile, "--ticket", ticket])).toEqual({
+      conditions: ["open: the account"],
+    });
+    const other = join(directory, "other.key");
+    await postern(["keygen", "--alg", "x25519", "--out", other]);
+    expect(await postern(["vouch", "--key", other], { stdin: token })).toMatchObject({ code: 1, stdout: "" });
+    expect(await postern(["vouch", "--key", keyFile, "--ticket", "?"])).toMatchObject({ code: 2 });
+    const order = ["vouch", "--key", keyFile, "--protocol", "open"];
+    expect(await postern(order, { stdin: token })).toMatchObject({ code: 2, stdout: "" });
+  });
+});
+
 describe("inspect", () => {
   it("shows a discharge below its caveat, and what is missing", async () => {
     const { stdout } = await postern(["inspect"], { stdin: await discharged() });
