@@ -9,6 +9,7 @@ import type { Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { claimsOf } from "./claims.ts";
 import type { Turn } from "./dispatch/sandbox.ts";
+import type { Allowance } from "./dispatch/turns.ts";
 import { type Envelope, nonceKey } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { type Json, parseJson } from "./json.ts";
@@ -93,16 +94,21 @@ function typedMessage(
       references,
       seed: toHex(random(16)),
       reads: type.reads,
-      run: (turn, fuel) => {
+      run: async (turn, allowance) => {
         const broken = refers ? (ask(name, turn.args) ?? refuseArguments(type, turn.args)) : undefined;
-        return broken ?? typedTurn(actor, type, turn, fuel);
+        return broken ?? typedTurn(actor, type, turn, allowance);
       },
     }
   );
 }
 
-function typedTurn(actor: ActorType, type: MessageType, turn: Turn, fuel: number): TurnResult | Refusal {
-  const result = actor.run(turn, fuel);
+async function typedTurn(
+  actor: ActorType,
+  type: MessageType,
+  turn: Turn,
+  allowance: Allowance,
+): Promise<TurnResult | Refusal> {
+  const result = await actor.run(turn, allowance);
   if (isRefusal(result)) return result;
   const broken = type.checkResult(result.reply);
   return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
@@ -123,7 +129,7 @@ export function composeCall(
   actor: ActorType,
   word: Word<Message>,
   digest: Uint8Array,
-  now_ms: number,
+  { now_ms, deadline_ms }: Pick<Call, "now_ms" | "deadline_ms">,
 ): Call | Refusal {
   const claims = claimsOf(grant, protocols);
   if (isRefusal(claims)) return claims;
@@ -131,9 +137,11 @@ export function composeCall(
     tenant: target.tenant,
     actor: `${target.type}/${target.id}`,
     word,
+    handler: actor.handler,
     batch: target.message === undefined,
     signer: signature.keyid,
     now_ms,
+    deadline_ms,
     behaviour: actor.behaviour,
     become: actor.become,
     ...claims,

@@ -6,12 +6,12 @@ import { parseCaveat } from "./authorize/caveats.ts";
 import { CaveatTally } from "./authorize/most.ts";
 import { fromUtf8 } from "./bytes.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
-import { attenuate } from "./token/chain.ts";
+import { type Addition, attenuate } from "./token/chain.ts";
 import type { Macaroon } from "./token/macaroon.ts";
 
 /** @returns the narrower token; `unknown_caveat` where a gate would count too many of a kind; refusals of `attenuate` */
-export function narrow(macaroon: Macaroon, texts: readonly string[]): Macaroon | Refusal {
-  const narrowed = attenuate(macaroon, texts);
+export function narrow(macaroon: Macaroon, additions: readonly Addition[]): Macaroon | Refusal {
+  const narrowed = attenuate(macaroon, additions);
   if (isRefusal(narrowed)) return narrowed;
   const tally = new CaveatTally();
   for (const [index, { cid, vid }] of narrowed.unsafeCaveats.entries()) {

@@ -7,6 +7,7 @@
 import { randomBytes } from "node:crypto";
 import type { Server as HttpServer } from "node:http";
 import { setImmediate, setTimeout } from "node:timers/promises";
+import { Readings, readingBytes } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
@@ -24,13 +25,15 @@ import type { Secret } from "./secret.ts";
 import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
 import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
+import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
-import { bip340 } from "./signature/bip340.ts";
 import { Challenges } from "./signature/challenge.ts";
 import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
+import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
+import { PrefixCache } from "./token/prefix-cache.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -50,6 +53,8 @@ export interface ServerOptions {
   readonly shards?: number;
   /** Group commits of one shard in flight at once. */
   readonly window?: number;
+  /** Threads that run turns; by the machine's cores, unless told. */
+  readonly turnThreads?: number;
   /** Request lines and the node's own events, one JSON document each. */
   readonly write: (line: string) => void;
 }
@@ -79,6 +84,7 @@ class GatewayNode implements Server {
   url = "";
   readonly ended: Promise<Refusal | undefined>;
   readonly #options: ServerOptions;
+  readonly #turns: TurnPool;
   readonly #tenants: Follower;
   readonly #endedWith = Promise.withResolvers<Refusal | undefined>();
   readonly #sender = undiciSender();
@@ -94,9 +100,12 @@ class GatewayNode implements Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    const { turnThreads: threads = usualThreads() } = options;
+    this.#turns = new TurnPool({ threads, now_ms: () => performance.now() });
     this.#tenants = new Follower({
       store: options.store,
       master: options.master,
+      turns: this.#turns,
       now_ms: () => performance.now(),
       wall_ms: () => Date.now(),
       sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
@@ -113,9 +122,17 @@ class GatewayNode implements Server {
   }
 
   async start(): Promise<Refusal | undefined> {
-    const failed = await this.#start();
-    if (failed !== undefined) this.#closed = true;
-    return failed;
+    let started = false;
+    try {
+      const failed = await this.#start();
+      started = failed === undefined;
+      return failed;
+    } finally {
+      if (!started) {
+        this.#closed = true;
+        await this.#turns.close();
+      }
+    }
   }
 
   async #start(): Promise<Refusal | undefined> {
@@ -179,7 +196,9 @@ class GatewayNode implements Server {
       call: (...call) => shards.call(...call),
       describe: (...question) => shards.describe(...question),
       protocols,
-      signatures: new HolderSignatures(bip340, ed25519),
+      prefixes: new PrefixCache({ readingBytes, monotonic_ms: () => CLOCK.now_ms() }),
+      readings: new Readings(),
+      signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays,
       challenges: new Challenges(master),
       callerAddress: new CallerAddress(trustedProxies, master),
@@ -237,6 +256,7 @@ class GatewayNode implements Server {
     await this.#shards?.drain();
     await this.#shards?.leave();
     await this.#sender.close();
+    await this.#turns.close();
     await this.#options.store.close();
     this.#endedWith.resolve(undefined);
   }

@@ -12,8 +12,8 @@ import type { LeaseRecord } from "./cluster/lease.ts";
 import type { ShardLog } from "./cluster/log.ts";
 import { Member, type MemberOptions, type Place } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
-import { late, moving } from "./cluster/refusals.ts";
-import { isRefusal, type Refusal } from "./errors.ts";
+import { moving } from "./cluster/refusals.ts";
+import { isRefusal, late, type Refusal } from "./errors.ts";
 import {
   ACTORS_BYTES_MAX,
   ACTORS_SWEEP_MS,
@@ -184,7 +184,8 @@ export class Shards {
       return lines;
     };
     const engine = { compile, step: stepAll, widening: findWidening };
-    const runtime = new Shard(actors, log, engine, read);
+    const now_ms = () => clock.now_ms();
+    const runtime = new Shard({ actors, log, protocols: engine, read, now_ms });
     this.#open.set(shard, { shard: runtime, actors });
     this.#said.delete(shard);
     event("shard_opened", shard, `epoch ${log.epoch}`);

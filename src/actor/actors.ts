@@ -19,6 +19,8 @@ interface Held {
   bytes: number;
   /** `undefined`: since the last look at what may leave. */
   called_ms: number | undefined;
+  /** Calls that are at work on it. */
+  calls: number;
 }
 
 /** What a checkpoint says of the shard beside its actors. */
@@ -81,6 +83,18 @@ export class Actors implements Records {
     return loading;
   }
 
+  /** The actor is in memory, and stays there until the work is done. */
+  async keep<T>(address: string, work: () => Promise<T>): Promise<T> {
+    const held = this.#held.get(address);
+    if (held === undefined) throw new Error(`${address} is not in memory`);
+    held.calls++;
+    try {
+      return await work();
+    } finally {
+      held.calls--;
+    }
+  }
+
   async #load(address: string, read: ReadRecord): Promise<Actor | Refusal> {
     for (;;) {
       const checkpoints = this.#checkpoints;
@@ -92,7 +106,7 @@ export class Actors implements Records {
       // They are in the actor now, and would only take room.
       this.#overlays.delete(address);
       const bytes = bytesOf(actor);
-      this.#held.set(address, { actor, bytes, called_ms: undefined });
+      this.#held.set(address, { actor, bytes, called_ms: undefined, calls: 0 });
       this.#bytes += bytes;
       return actor;
     }
@@ -187,7 +201,7 @@ export class Actors implements Records {
 
   /**
    * Lets actors leave memory: those that were not called for a while, and, while all take too much, the least recently
-   * called. Only what the last checkpoint holds may leave.
+   * called. Only what the last checkpoint holds may leave, and nothing that a call is at work on.
    *
    * @param now_ms monotonic
    */
@@ -195,7 +209,8 @@ export class Actors implements Records {
     for (const [address, held] of this.#held) {
       held.called_ms ??= now_ms;
       const leaves = this.#bytes > bytes_max || now_ms - held.called_ms >= ACTOR_IDLE_MS;
-      if (!leaves || this.#changed.has(address) || this.#captured?.has(address) === true) continue;
+      if (!leaves || held.calls > 0) continue;
+      if (this.#changed.has(address) || this.#captured?.has(address) === true) continue;
       this.#held.delete(address);
       this.#bytes -= held.bytes;
     }

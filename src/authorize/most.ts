@@ -1,4 +1,4 @@
-/** How many caveats of one kind a token may carry: each costs the gate or the actor something. */
+/** How many caveats of one kind a token and its discharges may carry together: each costs the gate or the actor something. */
 import { type Refusal, refuse } from "../errors.ts";
 import {
   COUNT_CAVEATS_MAX,
@@ -16,19 +16,17 @@ const MOST: Partial<Record<CaveatName, number>> = {
   rate: COUNT_CAVEATS_MAX,
 };
 
-/** Of one token. */
+/** Of one token, with its discharges. */
 export class CaveatTally {
   readonly #seen = new Map<CaveatName, number>();
 
-  /** Refusal: `unknown_caveat`, where this one is too many. */
-  add({ name, text }: Caveat, index: number): Refusal | undefined {
+  /** @param token which of the macaroons it is in  @returns `unknown_caveat`, where this one is too many */
+  add({ name, text }: Caveat, index: number, token = 0): Refusal | undefined {
     const count = (this.#seen.get(name) ?? 0) + 1;
     this.#seen.set(name, count);
     const most = MOST[name];
     if (most === undefined || count <= most) return undefined;
-    return refuse("unknown_caveat", `a token carries at most ${most} ${name} caveats`, {
-      token: 0,
-      caveat: { index, text },
-    });
+    const detail = `a token carries at most ${most} ${name} caveats, those of its discharges included`;
+    return refuse("unknown_caveat", detail, { token, caveat: { index, text } });
   }
 }

@@ -200,6 +200,8 @@ export type Fetch = (
     readonly method: "GET" | "POST";
     readonly headers: Headers;
     readonly body?: Uint8Array<ArrayBuffer>;
+    /** Given where another place must not be asked instead. */
+    readonly redirect?: "error";
   },
 ) => Promise<{ status: number; json(): Promise<unknown> }>;
 

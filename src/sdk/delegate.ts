@@ -13,12 +13,13 @@ import { HOLDER } from "../names.ts";
 import { narrow } from "../narrow.ts";
 import { delegationMessage } from "../signature/holder.ts";
 import type { Signer } from "../signature/scheme.ts";
+import type { Addition } from "../token/chain.ts";
 import { decodeToken, encodeToken } from "../token/envelope.ts";
 import type { Macaroon } from "../token/macaroon.ts";
 
 export interface DelegateOptions {
-  /** Further caveats as text, written before the delegation. */
-  readonly caveats?: readonly string[];
+  /** Further caveats, as text or prepared by `postern/third-party`, written before the delegation. */
+  readonly caveats?: readonly Addition[];
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Problem } from "../errors.ts";
 
-/** The gate refused the call. It had no effect, and the reference can be used for another. */
+/** The gate refused the call, or a third party its discharge. It had no effect, and the reference can be used for another. */
 export class CallRefusedError extends Error {
   override readonly name = "CallRefusedError";
   readonly problem: Problem;

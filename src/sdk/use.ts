@@ -5,7 +5,7 @@
  * again, and goes out under the same key, so it takes effect once. An answered one uses the reference up.
  */
 import { toBase64url } from "../bytes.ts";
-import { CODES, type Problem } from "../errors.ts";
+import { CODES, isRefusal, type Problem, type Refusal, toProblem } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import { type Caller, type CallOutcome, type Fetch, type SignedRequest, send } from "./client.ts";
@@ -17,6 +17,8 @@ export interface Link extends Caller {
   /** `type/id`. */
   readonly actor: string;
   readonly fetch: Fetch;
+  /** For a token with third parties: what fetches its discharges, as `Discharges` does. */
+  readonly discharges?: { complete(token: string): Promise<string | Refusal> };
 }
 
 export interface CallOptions {
@@ -70,6 +72,14 @@ export class Usage {
       if (mine.state === "unsent") this.#use = undefined;
     }
   }
+}
+
+/** The link with its token as it is sent now. @throws `CallRefusedError` where a discharge cannot be had */
+export async function completed(link: Link, name: string): Promise<Link> {
+  if (link.discharges === undefined) return link;
+  const token = await link.discharges.complete(link.token);
+  if (isRefusal(token)) throw new CallRefusedError(name, toProblem(token, ""));
+  return { ...link, token };
 }
 
 /** A first use, or the repetition of one whose outcome is unknown. */
