@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { toHex } from "../src/bytes.ts";
 import type { TenantPolicy } from "../src/config.ts";
+import { admit } from "../src/dispatch/admission.ts";
 import { admitHandlers, publish } from "../src/publish.ts";
 import { Secret } from "../src/secret.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
@@ -19,7 +20,7 @@ export async function publishStateless(
   const masterKey = toHex(randomBytes(32));
   // Where `serve` looks for the master key of an embedded store.
   writeFileSync(join(folder, "master.key"), `${masterKey}\n`, { mode: 0o600 });
-  const handlers = admitHandlers(new Map([["answer", answering('{"reply":{"amount":1}}')]]));
+  const handlers = await admitHandlers(new Map([["answer", answering('{"reply":{"amount":1}}')]]), admit);
   if (!handlers.ok) throw new Error("the handler is not admitted");
   const amount = {
     type: "object",

@@ -44,7 +44,7 @@ function warmReader(text: string, secret: Secret): () => void {
     const chain = prefixes.chainOf(identifier, secret, macaroon);
     const token = expectDone(verify(macaroon, secret, [], chain.tails));
     chain.keep();
-    for (const caveat of token.caveats) expectDone(readings.read(caveat));
+    for (const caveat of token.caveats) expectDone(readings.read(caveat, 0));
   };
 }
 
