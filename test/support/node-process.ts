@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { toHex } from "../../src/bytes.ts";
 import { MASTER } from "./gate.ts";
+import { collect } from "./leaks.ts";
 
 export const BIN = fileURLToPath(new URL("../../src/bin.js", import.meta.url));
 
@@ -68,6 +69,7 @@ export async function startNodeProcess(
   running.add(child);
   const exited = once(child, "exit").then(([code]) => {
     running.delete(child);
+    collect("`postern serve`", complaint);
     return code as number | null;
   });
   const url = await listening(child, onLine);
@@ -94,6 +96,7 @@ function listening(child: ChildProcess, onLine: (line: string) => void): Promise
   if (child.stdout === null) throw new Error("the output is not piped");
   const lines = createInterface({ input: child.stdout });
   lines.on("line", (line) => {
+    collect("`postern serve`", line);
     onLine(line);
     if (!line.includes('"event":"listening"')) return;
     const { url } = JSON.parse(line) as { url?: string };
