@@ -130,14 +130,10 @@ export const REQUEST_LIFE_S_MAX = SIGNATURE_LIFETIME_S_MAX + 2 * CLOCK_SKEW_S_MA
 export const REPLAY_ENTRIES_MAX = 600_000;
 /** Stretches of time whose nonces were forgotten: one, and one more for each time that a clock was wrong for a while. */
 export const REPLAY_STRETCHES_MAX = 8;
-/** Tables of keys that sign again and again: 1,300 keys of 25 KB. */
+/** Tables of keys that sign again and again: some 1,800 keys. */
 export const KEY_TABLES_BYTES_MAX = 32 * 1024 * 1024;
-/** Signed digits of a key's table, and by how much it is smaller for some doublings: 13 rows of 16 points. One bit more
- * is a twentieth faster, and twice as large and as long to make (the time of two verifications). */
-export const KEY_TABLE_BITS = 5;
-export const KEY_TABLE_BLOCKS = 4;
-/** What V8 needs for such a table, as measured, and for a key that has only been seen. */
-export const KEY_TABLE_BYTES = 32 * 1024;
+/** What V8 needs for one of them, as measured, and for a key that has only been seen. */
+export const KEY_TABLE_BYTES = 18 * 1024;
 export const KEY_BYTES = 256;
 
 /** A component of a signed request that a refusal shows whole: a path of the longest names has 400 characters. */

@@ -4,6 +4,7 @@
  */
 import { type Access, type Caveat, type Need, parseCaveat } from "../authorize/caveats.ts";
 import { holderProblems } from "../authorize/holders.ts";
+import { CaveatTally } from "../authorize/most.ts";
 import { fromUtf8, utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { parseAddress } from "../ip.ts";
@@ -82,9 +83,12 @@ function lineOf({ caveat, ok, reason }: Check): string {
 type Link = Caveat | Refusal | "third party";
 
 function readChain({ unsafeCaveats }: Macaroon): readonly Link[] {
-  return unsafeCaveats.map(({ cid, vid }, index) =>
-    vid === undefined ? parseCaveat(fromUtf8(cid) ?? "(not UTF-8)", index) : "third party",
-  );
+  const tally = new CaveatTally();
+  return unsafeCaveats.map(({ cid, vid }, index) => {
+    if (vid !== undefined) return "third party";
+    const caveat = parseCaveat(fromUtf8(cid) ?? "(not UTF-8)", index);
+    return isRefusal(caveat) ? caveat : (tally.add(caveat, index) ?? caveat);
+  });
 }
 
 const isCaveat = (link: Link): link is Caveat => link !== "third party" && !isRefusal(link);
