@@ -238,7 +238,7 @@ describe("a bound", () => {
 describe("an invalid module", () => {
   test.each([
     ["no bytes", new Uint8Array()],
-    ["a component", new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x0d, 0x00, 0x01, 0x00])],
+    ["a component of another version", new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x0c, 0x00, 0x01, 0x00])],
     ["a type error", bytesOf({ handle: [0, 0x41, 0, END] })],
     ["a section twice", new Uint8Array([...bytesOf({}), 3, 1, 0])],
     ["a section past the end", new Uint8Array([...bytesOf({}), 11, 100, 0])],
