@@ -13,6 +13,7 @@ import { callsPerPut, windowGrid } from "./durable.ts";
 import { failover } from "./failover.ts";
 import type { Row } from "./harness.ts";
 import { fullVersus, statelessVersusEcho } from "./http.ts";
+import { neighbourP99 } from "./neighbour.ts";
 import { step } from "./protocol.ts";
 import { recovery } from "./recovery.ts";
 import { freshVersusBare, fuelSlowdown } from "./sandbox.ts";
@@ -47,6 +48,7 @@ const GROUPS: readonly Group[] = [
   single("types.interleaved_vs_sdk", 4, typeCheckTime),
   single("sandbox.fresh_vs_bare_instance", 4, freshVersusBare),
   single("sandbox.fuel_slowdown", 10, fuelSlowdown),
+  single("sandbox.neighbour_p99", 20, neighbourP99),
   single("log.calls_per_put", 15, callsPerPut),
   { ids: ["log.window_file", "log.window_s3"], seconds: 60, measure: windowGrid },
   single("log.failover", 15, failover),
