@@ -420,6 +420,8 @@ export const TURN_THREADS_MAX = 64;
 export const TURN_THREAD_HEAP_MB = 128;
 /** A thread that has died before it was ready is replaced after so long: it died of its surroundings. */
 export const TURN_THREAD_RETRY_MS = 1_000;
+/** Niceness of threads that run long turns: where cores are short, the gate has nine times as much as such a thread. */
+export const TURN_THREAD_NICENESS = 10;
 /** Turns of one tenant that wait for a thread, and their inputs: 64 of full size, or 1,024 usual ones, which take 0.1 s. */
 export const TURNS_WAITING_PER_TENANT_MAX = 1024;
 export const TURN_BYTES_WAITING_PER_TENANT_MAX = 64 * 1024 * 1024;
@@ -427,7 +429,7 @@ export const TURN_BYTES_WAITING_PER_TENANT_MAX = 64 * 1024 * 1024;
 export const TURN_QUANTUM_US = 1_000;
 /** A brief turn: whoever waits for it does not notice. */
 export const TURN_BRIEF_US_MAX = 2_000;
-/** For how many times as long as a longer turn took its tenant does not get the last thread: of a hundred turns of others
+/** For how many times as long as a longer turn took its tenant does not get the kept thread: of a hundred turns of others
  * one at most comes upon such a thread. */
 export const TURN_LONG_BARRED_FACTOR = 100;
 /** Modules in quarantine: one is one too many. They are one object, read by every node. */
