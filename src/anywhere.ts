@@ -18,7 +18,7 @@ import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { orderClass } from "./protocol/classes.ts";
 
-/** @param stateless whether the policy says that the actor has no state */
+/** @param stateless whether the policy says that the actor has no state, and its handler can be run here */
 export function isForAnyNode(
   { word, behaviour, monitors, counts }: Pick<Call, "word" | "behaviour" | "monitors" | "counts">,
   stateless: boolean,

@@ -102,6 +102,7 @@ function typedMessage(
 }
 
 function typedTurn(actor: ActorType, type: MessageType, turn: Turn, fuel: number): TurnResult | Refusal {
+  if (actor.run === undefined) throw new Error("a turn of a handler that cannot be run here");
   const result = actor.run(turn, fuel);
   if (isRefusal(result)) return result;
   const broken = type.checkResult(result.reply);

@@ -37,13 +37,14 @@ export interface Envelope {
   readonly idempotencyKey: string | undefined;
 }
 
-export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope | Refusal {
+/** @param authority host and port that the caller has addressed */
+export function openEnvelope(gate: EnvelopeOptions, request: Request, authority: string): Envelope | Refusal {
   const url = URL.parse(request.url);
   if (url === null) return refuse("malformed_request", "the request's host and path are no URL");
   const target = readTarget(url);
   if (isRefusal(target)) return target;
   // A second Host line is joined to the first: what is signed must not depend on which one is read.
-  if (!gate.answersTo(url.host) || request.headers.get("host")?.includes(","))
+  if (!gate.answersTo(authority) || request.headers.get("host")?.includes(","))
     return refuse("malformed_request", `this gate does not answer under the host that the request names`);
   const tenant = gate.tenant(target.tenant);
   if (isRefusal(tenant)) return tenant;
@@ -54,9 +55,9 @@ export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope 
 
   const tokens = claimedTokens(gate, request);
   if (isRefusal(tokens)) return tokens;
-  const signature = claimedSignature(gate, request, url);
+  const signature = claimedSignature(gate, request, url, authority);
   if (isRefusal(signature)) return signature;
-  return { target, authority: url.host, tenant, tokens, signature, idempotencyKey };
+  return { target, authority, tenant, tokens, signature, idempotencyKey };
 }
 
 function claimedTokens(gate: EnvelopeOptions, request: Request): Tokens | Refusal {
@@ -68,10 +69,15 @@ function claimedTokens(gate: EnvelopeOptions, request: Request): Tokens | Refusa
   return refuseExpired(texts, gate.now_ms()) ?? tokens;
 }
 
-function claimedSignature(gate: EnvelopeOptions, request: Request, url: URL): ReceivedSignature | Refusal {
+function claimedSignature(
+  gate: EnvelopeOptions,
+  request: Request,
+  url: URL,
+  authority: string,
+): ReceivedSignature | Refusal {
   const signature = readSignature({
     method: request.method,
-    authority: url.host,
+    authority,
     path: url.pathname,
     query: "?",
     field: (name) => request.headers.get(name),

@@ -9,13 +9,12 @@
 import { CHANGES_KEY, changedSince, parseChanges } from "./changes.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { CHANGES_POLL_MS, FULL_PASS_MS, STALENESS_MS_MAX, STORE_READS_AT_ONCE } from "./limits.ts";
-import type { Secret } from "./secret.ts";
 import type { Store } from "./store/contract.ts";
-import { type Tenant, TenantDirectory } from "./tenants.ts";
+import type { Tenant, TenantDirectory } from "./tenants.ts";
 
 export interface FollowerOptions {
   readonly store: Store;
-  readonly master: Secret;
+  readonly directory: TenantDirectory;
   /** Monotonic. */
   readonly now_ms: () => number;
   /** ms since the epoch: which revocations have long expired. */
@@ -51,7 +50,7 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    this.#directory = new TenantDirectory(options.store, options.master);
+    this.#directory = options.directory;
   }
 
   /** The tenants served now. */
@@ -64,12 +63,20 @@ export class Follower {
     return this.#options.now_ms() - this.#lookedAt_ms;
   }
 
+  /** The same of one tenant. */
+  ageOf_ms(name: string): number {
+    return this.#options.now_ms() - this.#asOf_ms(name);
+  }
+
+  #asOf_ms(name: string): number {
+    return Math.min(this.#followed.get(name)?.knownAsOf_ms ?? Infinity, this.#lookedAt_ms);
+  }
+
   /** Refusals: `no_such_tenant`; `store_unavailable` where it is not known what the tenant has revoked. */
   tenant(name: string): Tenant | Refusal {
     const tenant = this.#directory.get(name);
     if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${name}`);
-    const asOf_ms = this.#followed.get(name)?.knownAsOf_ms ?? Infinity;
-    return this.#refuseStale(Math.min(asOf_ms, this.#lookedAt_ms)) ?? tenant;
+    return this.#refuseStale(this.#asOf_ms(name)) ?? tenant;
   }
 
   /** `store_unavailable` where the node has not learned for too long what changed. */

@@ -15,7 +15,7 @@ import { Authority, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
-import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
+import { AUTHORITY_HEADER, HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
 import { late } from "./cluster/refusals.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
@@ -118,11 +118,12 @@ async function pass(
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
+  const authority = addressedHost(request, passedOn);
   if (passedOn.hops > 0) {
-    const stranger = await gate.meetPeer(URL.parse(request.url)?.host ?? "");
+    const stranger = await gate.meetPeer(authority);
     if (stranger !== undefined) return stranger;
   }
-  const envelope = openEnvelope(gate, request);
+  const envelope = openEnvelope(gate, request, authority);
   if (isRefusal(envelope)) return envelope;
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
   if (envelope.target.message !== undefined) notes.message = envelope.target.message;
@@ -136,7 +137,7 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0);
+    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0 ? envelope.tenant : undefined);
     const caller = { envelope, token, address };
     const outcome = await passBody(gate, request, caller, passedOn, deadline_ms, notes);
     if (outcome instanceof Response) notes.hop = "sent";
@@ -144,6 +145,12 @@ async function pass(
   } finally {
     callsInFlight.count--;
   }
+}
+
+/** The host that the caller has addressed: this node's, or that of the node which has passed the call on. */
+function addressedHost(request: Request, { hops }: PassedOn): string {
+  const passedOn = hops > 0 ? request.headers.get(AUTHORITY_HEADER) : null;
+  return passedOn ?? URL.parse(request.url)?.host ?? "";
 }
 
 /** Who asks, with what, from where. */
@@ -214,7 +221,7 @@ async function passCall(
   const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
   if (isRefusal(call)) return call;
 
-  if (isForAnyNode(call, actor.stateless, gate.protocols))
+  if (isForAnyNode(call, actor.stateless && actor.run !== undefined, gate.protocols))
     return gate.monotonic_ms() < deadline_ms ? answerHere(call, incoming.admit) : late();
   return gate.call(call, incoming, deadline_ms);
 }

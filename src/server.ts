@@ -12,9 +12,11 @@ import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { draining, unknownNode } from "./cluster/refusals.ts";
+import { Vouching } from "./cluster/vouching.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
+import { CompiledHandlers } from "./handlers.ts";
 import type { Range } from "./ip.ts";
 import { COMMIT_WINDOW, DRAIN_GRACE_MS, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
@@ -30,6 +32,7 @@ import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
+import { openWith, TenantDirectory } from "./tenants.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -95,7 +98,11 @@ class GatewayNode implements Server {
     this.#options = options;
     this.#tenants = new Follower({
       store: options.store,
-      master: options.master,
+      directory: new TenantDirectory({
+        store: options.store,
+        openKeys: openWith(options.master),
+        handlers: new CompiledHandlers(options.store),
+      }),
       now_ms: () => performance.now(),
       wall_ms: () => Date.now(),
       sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
@@ -181,7 +188,7 @@ class GatewayNode implements Server {
       protocols,
       signatures: new HolderSignatures(bip340, ed25519),
       replays,
-      callerAddress: new CallerAddress(trustedProxies, master),
+      callerAddress: new CallerAddress(trustedProxies, new Vouching(master)),
       answersTo,
       meetPeer: async (host) => {
         if (answersTo(host)) return undefined;

@@ -5,21 +5,14 @@
  * so that a message called `constructor` is only a message.
  */
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
-import { runTurn, TURN_BOUNDS, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import type { Handlers, Run } from "./handlers.ts";
 import type { Json } from "./json.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
-import {
-  hashOf,
-  moduleKey,
-  type PublishedTenant,
-  parsePublished,
-  policyKey,
-  wrongMasterKey,
-} from "./publish.ts";
+import { type PublishedTenant, parsePublished, policyKey, wrongMasterKey } from "./publish.ts";
 import type { Secret } from "./secret.ts";
-import type { Store, StoredObject } from "./store/contract.ts";
-import { type Keyring, keyringKey, openKeyring } from "./token/keyring.ts";
+import type { Store } from "./store/contract.ts";
+import { type EdgeKeys, type Keyring, keyringKey, openTenantKeys, type TenantKeys } from "./token/keyring.ts";
 import type { RevocationSet } from "./token/revocation.ts";
 import { RevocationFeed } from "./token/revocation-feed.ts";
 
@@ -40,7 +33,8 @@ export interface ActorType {
   readonly behaviour: string;
   /** What the actor may become, by name. */
   readonly become: ReadonlyMap<string, string>;
-  readonly run: (turn: Turn, fuel: number) => TurnResult | Refusal;
+  /** `undefined` where only other nodes can run its handler. */
+  readonly run: Run | undefined;
 }
 
 export interface Tenant {
@@ -48,6 +42,8 @@ export interface Tenant {
   readonly holder: "required" | "optional";
   readonly actors: ReadonlyMap<string, ActorType>;
   readonly keyring: Keyring;
+  /** The edge nodes that have its ring, as far as this node may know them. */
+  readonly edges: EdgeKeys;
   /** Grows by itself: what is revoked later is in it later. */
   readonly revoked: RevocationSet;
 }
@@ -59,18 +55,28 @@ interface Loaded {
   readonly tenant: Tenant;
 }
 
+/** How a node opens key rings: any with the master key, or those that are sealed for an edge node. */
+export type OpenKeys = (sealed: Uint8Array, tenant: string) => TenantKeys | Refusal;
+
+export interface DirectoryOptions {
+  readonly store: Store;
+  /** Refusals: `store_unavailable`; `no_such_tenant` where this node may serve the tenant no longer. */
+  readonly openKeys: OpenKeys;
+  readonly handlers: Handlers;
+  /** The tenants to serve, where it is not all that are published. */
+  readonly only?: readonly string[];
+}
+
 /** Reads tenants out of the store and keeps them at hand. When to read which is `follow.ts`'s business. */
 export class TenantDirectory {
+  readonly #options: DirectoryOptions;
   readonly #store: Store;
-  readonly #master: Secret;
   readonly #loaded = new Map<string, Loaded>();
   readonly #feeds = new Map<string, RevocationFeed>();
-  /** Compiled once for each hash: handlers are shared by tenants and outlive policies. */
-  readonly #modules = new Map<string, WebAssembly.Module>();
 
-  constructor(store: Store, master: Secret) {
-    this.#store = store;
-    this.#master = master;
+  constructor(options: DirectoryOptions) {
+    this.#options = options;
+    this.#store = options.store;
   }
 
   get(name: string): Tenant | undefined {
@@ -81,8 +87,9 @@ export class TenantDirectory {
     return [...this.#loaded.keys()];
   }
 
-  /** The tenants that the store holds now. */
+  /** The tenants to serve that the store holds now, or may hold. */
   async published(): Promise<readonly string[] | Refusal> {
+    if (this.#options.only !== undefined) return this.#options.only;
     const keys = await this.#store.list(policyKey(""));
     return isRefusal(keys) ? keys : keys.map((key) => key.slice(policyKey("").length));
   }
@@ -100,12 +107,15 @@ export class TenantDirectory {
     if (isRefusal(ring)) return ring;
     const before = this.#loaded.get(name);
     if (before?.policyEtag === policy.etag && before.ringEtag === ring?.etag) return undefined;
-    const keyring = openRing(ring, name, this.#master);
-    if (isRefusal(keyring)) return keyring;
+    const keys = ring === undefined ? withoutKeys(name) : this.#options.openKeys(ring.body, name);
+    if (isRefusal(keys)) {
+      if (keys.code === "no_such_tenant") this.#loaded.delete(name);
+      return keys;
+    }
     const tenant =
       before?.policyEtag === policy.etag
-        ? { ...before.tenant, keyring }
-        : await this.#parse(name, policy.body, keyring);
+        ? { ...before.tenant, keyring: keys.ring, edges: keys.edges }
+        : await this.#parse(name, policy.body, keys);
     if (isRefusal(tenant)) return tenant;
     this.#loaded.set(name, { policyEtag: policy.etag, ringEtag: ring?.etag ?? "", tenant });
     return undefined;
@@ -118,57 +128,53 @@ export class TenantDirectory {
   }
 
   /** What is damaged in the store stops its own tenant only. */
-  async #parse(name: string, body: Uint8Array, keyring: Keyring): Promise<Tenant | Refusal> {
+  async #parse(name: string, body: Uint8Array, keys: TenantKeys): Promise<Tenant | Refusal> {
     const document = parsePublished(body);
     if (document === undefined)
       return refuse("store_unavailable", `the object ${policyKey(name)} is damaged or of another version`);
     try {
-      return await this.#compile(name, document, keyring);
+      return await this.#compile(name, document, keys);
     } catch (error) {
       const why = error instanceof Error ? error.message : "unknown error";
       return refuse("store_unavailable", `the published tenant ${name} cannot be used: ${why}`);
     }
   }
 
-  async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
+  async #compile(
+    name: string,
+    document: PublishedTenant,
+    { ring: keyring, edges }: TenantKeys,
+  ): Promise<Tenant | Refusal> {
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
-      const module = await this.#module(document.handlers[policy.handler.wasm]?.instrumented ?? "");
-      if (isRefusal(module)) return module;
-      actors.set(type, compileActor(policy, module));
+      const { instrumented = "" } = document.handlers[policy.handler.wasm] ?? {};
+      const run = await this.#options.handlers.get(instrumented);
+      if (isRefusal(run)) return run;
+      actors.set(type, compileActor(policy, run));
     }
     const { revoked } = this.#feed(name);
-    return { name, holder: document.policy.holder, actors, keyring, revoked };
-  }
-
-  async #module(hash: string): Promise<WebAssembly.Module | Refusal> {
-    const known = this.#modules.get(hash);
-    if (known !== undefined) return known;
-    const key = moduleKey(hash);
-    const found = await this.#store.get(key);
-    if (isRefusal(found)) return found;
-    if (found === undefined)
-      return refuse("store_unavailable", `the handler ${key} is missing from the store`);
-    // It was admitted and instrumented, or it is not run.
-    if (hashOf(found.body) !== hash) return refuse("store_unavailable", `the handler ${key} is damaged`);
-    const module = await WebAssembly.compile(found.body as Uint8Array<ArrayBuffer>);
-    this.#modules.set(hash, module);
-    return module;
+    return { name, holder: document.policy.holder, actors, keyring, edges, revoked };
   }
 }
 
 /** Refusals: `no_such_tenant`, `store_unavailable`. */
 export async function readKeyring(store: Store, tenant: string, master: Secret): Promise<Keyring | Refusal> {
   const found = await store.get(keyringKey(tenant));
-  return isRefusal(found) ? found : openRing(found, tenant, master);
+  if (isRefusal(found)) return found;
+  const keys = found === undefined ? withoutKeys(tenant) : openWith(master)(found.body, tenant);
+  return isRefusal(keys) ? keys : keys.ring;
 }
 
-function openRing(found: StoredObject | undefined, tenant: string, master: Secret): Keyring | Refusal {
-  if (found === undefined) return refuse("no_such_tenant", `the store has no keys of a tenant ${tenant}`);
-  return openKeyring(found.body, tenant, master) ?? wrongMasterKey(tenant);
+function withoutKeys(tenant: string): Refusal {
+  return refuse("no_such_tenant", `the store has no keys of a tenant ${tenant}`);
 }
 
-function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorType {
+/** Opens all rings. */
+export function openWith(master: Secret): OpenKeys {
+  return (sealed, tenant) => openTenantKeys(sealed, tenant, master) ?? wrongMasterKey(tenant);
+}
+
+function compileActor(policy: ActorPolicy, run: Run | undefined): ActorType {
   const messages = new Map(
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
@@ -179,7 +185,7 @@ function compileActor(policy: ActorPolicy, module: WebAssembly.Module): ActorTyp
     protocol,
     behaviour,
     become: new Map(Object.entries(policy.become ?? {})),
-    run: (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
+    run,
   };
 }
 

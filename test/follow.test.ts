@@ -4,6 +4,7 @@ import { utf8 } from "../src/bytes.ts";
 import { CHANGES_KEY } from "../src/changes.ts";
 import { isRefusal } from "../src/errors.ts";
 import { Follower } from "../src/follow.ts";
+import { CompiledHandlers } from "../src/handlers.ts";
 import {
   CHANGES_KEPT_MAX,
   CHANGES_POLL_MS,
@@ -16,7 +17,7 @@ import { revoke } from "../src/revoke.ts";
 import { changeKeyring } from "../src/rotate.ts";
 import type { Store, StoredObject } from "../src/store/contract.ts";
 import { memoryStore } from "../src/store/memory.ts";
-import { readKeyring } from "../src/tenants.ts";
+import { openWith, readKeyring, TenantDirectory } from "../src/tenants.ts";
 import { activeKey, keyringKey, retireKey, rotateKeyring, verifyingKey } from "../src/token/keyring.ts";
 import { pageKey, type Revocation } from "../src/token/revocation.ts";
 import { appendRevocation } from "../src/token/revocation-feed.ts";
@@ -55,7 +56,11 @@ class Node {
     });
     this.follower = new Follower({
       store: hooked,
-      master: MASTER,
+      directory: new TenantDirectory({
+        store: hooked,
+        openKeys: openWith(MASTER),
+        handlers: new CompiledHandlers(hooked),
+      }),
       now_ms: () => this.now_ms,
       wall_ms: () => NOW_MS + this.now_ms,
       sleep: (ms) => {
@@ -119,7 +124,7 @@ describe("one look", () => {
 
   it("brings what was published, rotated, retired, revoked, and reads that tenant only", async () => {
     const actor = () => must(node.follower.tenant("demo")).actors.get("thing");
-    const reply = () => actor()?.run({ ...TURN, message: "go" }, TURN_FUEL_MAX);
+    const reply = () => actor()?.run?.({ ...TURN, message: "go" }, TURN_FUEL_MAX);
     const keyring = () => must(node.follower.tenant("demo")).keyring;
     expect(reply()).toMatchObject({ reply: 1 });
     const changes: [() => Promise<unknown>, () => void][] = [

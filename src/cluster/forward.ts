@@ -13,6 +13,12 @@ import { CLIENT_HEADER } from "./vouching.ts";
 export const HOPS_HEADER = "postern-hops";
 export const REMAINING_HEADER = "postern-remaining-ms";
 
+/**
+ * The host that the caller has addressed, from an edge node: its platform's `fetch` sets the `Host` field itself. It need
+ * not be believed: the caller has signed it, and it must be one of the gate's.
+ */
+export const AUTHORITY_HEADER = "postern-authority";
+
 /** Headers of one connection (RFC 9110 section 7.6.1), and those that the body's bytes decide. */
 const OF_THE_CONNECTION = new Set([
   "connection",
@@ -26,6 +32,7 @@ const OF_THE_CONNECTION = new Set([
   "content-length",
   HOPS_HEADER,
   REMAINING_HEADER,
+  AUTHORITY_HEADER,
   CLIENT_HEADER,
 ]);
 
