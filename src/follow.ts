@@ -122,7 +122,7 @@ export class Follower {
         return this.#failed(`the object ${CHANGES_KEY} is damaged; the next publication replaces it`);
       const changed = changes && changedSince(this.#count, changes);
       if (changed === undefined) this.#missed();
-      else for (const name of changed) this.#changed(name);
+      else for (const name of changed) if (this.#directory.serves(name)) this.#changed(name);
       this.#count = changes?.count ?? 0;
       this.#etag = found?.etag;
     }

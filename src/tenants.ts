@@ -12,7 +12,14 @@ import { type Check, compileSchema } from "./protocol/schema.ts";
 import { type PublishedTenant, parsePublished, policyKey, wrongMasterKey } from "./publish.ts";
 import type { Secret } from "./secret.ts";
 import type { Store } from "./store/contract.ts";
-import { type EdgeKeys, type Keyring, keyringKey, openTenantKeys, type TenantKeys } from "./token/keyring.ts";
+import {
+  type EdgeKeys,
+  type Keyring,
+  keyringKey,
+  openCopy,
+  openTenantKeys,
+  type TenantKeys,
+} from "./token/keyring.ts";
 import type { RevocationSet } from "./token/revocation.ts";
 import { RevocationFeed } from "./token/revocation-feed.ts";
 
@@ -85,6 +92,10 @@ export class TenantDirectory {
 
   get names(): readonly string[] {
     return [...this.#loaded.keys()];
+  }
+
+  serves(name: string): boolean {
+    return this.#options.only?.includes(name) ?? true;
   }
 
   /** The tenants to serve that the store holds now, or may hold. */
@@ -167,6 +178,23 @@ export async function readKeyring(store: Store, tenant: string, master: Secret):
 
 function withoutKeys(tenant: string): Refusal {
   return refuse("no_such_tenant", `the store has no keys of a tenant ${tenant}`);
+}
+
+/** Opens the rings of which an edge node has a copy. */
+export function openFor(edge: { readonly name: string; readonly key: Secret }): OpenKeys {
+  return (sealed, tenant) => {
+    const ring = openCopy(sealed, tenant, edge);
+    if (ring === "withdrawn")
+      return refuse(
+        "no_such_tenant",
+        `the edge node ${edge.name} may not serve tenant ${tenant}, or no longer`,
+      );
+    if (ring !== undefined) return { ring, edges: new Map() };
+    return refuse(
+      "store_unavailable",
+      `the key ring of tenant ${tenant} does not open: it is not sealed with the key of edge node ${edge.name}`,
+    );
+  };
 }
 
 /** Opens all rings. */
