@@ -61,6 +61,7 @@ export class Following {
       const done = this.#begin(keepAlive);
       if (done === undefined || age_ms < EDGE_KNOWLEDGE_MS_MAX) return;
       await Promise.race([done, sleep(until_ms - now_ms())]);
+      if (now_ms() >= until_ms) return;
     }
   }
 

@@ -12,11 +12,17 @@ export interface Workerd {
   stop(): Promise<void>;
 }
 
+/** Where miniflare offers the S3 interface of its buckets. */
+export const LOCAL_R2 = "/cdn-cgi/local/r2/s3";
+
 /** What a worker is bound to. */
 export interface WorkerBindings {
   readonly bindings: Record<string, string>;
-  readonly r2Buckets?: string[];
-  readonly workerLoaders?: Record<string, object>;
+  readonly r2Buckets?:
+    | string[]
+    /** With its S3 interface below `LOCAL_R2`. */
+    | Record<string, { id: string; s3Credentials: { accessKeyId: string; secretAccessKey: string } }>;
+  readonly workerLoaders?: Record<string, Record<string, never>>;
 }
 
 /** @param port 0 takes any free one */
