@@ -33,10 +33,10 @@ export function isForAnyNode(
 }
 
 /** Runs the turns of such a call. @param admit takes the request's nonce on this node */
-export function answerHere(call: Call, admit: () => Refusal | undefined): Answer | Refusal {
+export async function answerHere(call: Call, admit: () => Refusal | undefined): Promise<Answer | Refusal> {
   const refused = admit();
   if (refused !== undefined) return refused;
-  const ran = runWord(call, undefined, (index, { state, become }) => {
+  const ran = await runWord(call, undefined, (index, { state, become }) => {
     if (state === undefined && become === undefined) return undefined;
     const what = state === undefined ? "became something" : "returned one";
     const why = `the policy says that ${call.actor} has no state, but the handler ${what}`;

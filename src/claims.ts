@@ -23,9 +23,10 @@ export function claimsOf(grant: Grant, protocols: ProtocolCache): Claims | Refus
       });
     monitors.push({ id: monitorId(tail), automaton, caveat, until_ms });
   }
-  const counts = grant.counts.map(({ index, text, count, tail, until_ms }) => ({
+  const counts = grant.counts.map(({ token, index, text, count, tail, until_ms }) => ({
     id: monitorId(tail),
     count,
+    token,
     caveat: { index, text },
     until_ms,
   }));

@@ -9,6 +9,7 @@ import type { Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { claimsOf } from "./claims.ts";
 import type { Turn } from "./dispatch/sandbox.ts";
+import type { Allowance } from "./dispatch/turns.ts";
 import { type Envelope, nonceKey } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { type Json, parseJson } from "./json.ts";
@@ -93,17 +94,22 @@ function typedMessage(
       references,
       seed: toHex(random(16)),
       reads: type.reads,
-      run: (turn, fuel) => {
+      run: async (turn, allowance) => {
         const broken = refers ? (ask(name, turn.args) ?? refuseArguments(type, turn.args)) : undefined;
-        return broken ?? typedTurn(actor, type, turn, fuel);
+        return broken ?? typedTurn(actor, type, turn, allowance);
       },
     }
   );
 }
 
-function typedTurn(actor: ActorType, type: MessageType, turn: Turn, fuel: number): TurnResult | Refusal {
+async function typedTurn(
+  actor: ActorType,
+  type: MessageType,
+  turn: Turn,
+  allowance: Allowance,
+): Promise<TurnResult | Refusal> {
   if (actor.run === undefined) throw new Error("a turn of a handler that cannot be run here");
-  const result = actor.run(turn, fuel);
+  const result = await actor.run(turn, allowance);
   if (isRefusal(result)) return result;
   const broken = type.checkResult(result.reply);
   return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
@@ -124,7 +130,7 @@ export function composeCall(
   actor: ActorType,
   word: Word<Message>,
   digest: Uint8Array,
-  now_ms: number,
+  { now_ms, deadline_ms }: Pick<Call, "now_ms" | "deadline_ms">,
 ): Call | Refusal {
   const claims = claimsOf(grant, protocols);
   if (isRefusal(claims)) return claims;
@@ -132,9 +138,11 @@ export function composeCall(
     tenant: target.tenant,
     actor: `${target.type}/${target.id}`,
     word,
+    handler: actor.handler,
     batch: target.message === undefined,
     signer: signature.keyid,
     now_ms,
+    deadline_ms,
     behaviour: actor.behaviour,
     become: actor.become,
     ...claims,

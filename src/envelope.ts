@@ -65,8 +65,13 @@ function claimedTokens(gate: EnvelopeOptions, request: Request): Tokens | Refusa
   if (isRefusal(text)) return text;
   const tokens = decodeTokens(text);
   if (isRefusal(tokens)) return tokens;
-  const texts = tokens[0].unsafeCaveats.map(({ cid }) => fromUtf8(cid) ?? "");
-  return refuseExpired(texts, gate.now_ms()) ?? tokens;
+  const now_ms = gate.now_ms();
+  for (const [token, { unsafeCaveats }] of tokens.entries()) {
+    const texts = unsafeCaveats.map(({ cid, vid }) => (vid === undefined ? (fromUtf8(cid) ?? "") : ""));
+    const expired = refuseExpired(texts, now_ms, token);
+    if (expired !== undefined) return expired;
+  }
+  return tokens;
 }
 
 function claimedSignature(

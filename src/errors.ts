@@ -21,6 +21,7 @@ export const CODES = {
   token_expired: { status: 401, title: "The token has expired", retry: false },
   token_revoked: { status: 401, title: "The token was revoked", retry: false },
   discharge_missing: { status: 401, title: "A third party's discharge is missing", retry: false },
+  discharge_denied: { status: 403, title: "The third party does not vouch for this", retry: false },
   signature_missing: { status: 401, title: "The request is not signed", retry: false },
   signature_invalid: { status: 401, title: "The request's signature does not verify", retry: false },
   replayed: { status: 401, title: "The signed request was seen before", retry: false },
@@ -61,6 +62,8 @@ export interface RefusalFacts {
   readonly token?: number;
   /** Which caveat of that token, counted from 0, and its text. */
   readonly caveat?: { readonly index: number; readonly text: string };
+  /** Beside `discharge_missing`: all that are, each with where to ask and what to send there (base64url). */
+  readonly discharges?: readonly { readonly location: string; readonly ticket: string }[];
   /** Which call of a batch, counted from 0. */
   readonly call?: number;
   /** The messages that would be admitted now; in a batch, at that call. */
@@ -109,8 +112,18 @@ export function refuse(code: Code, detail: string, facts?: RefusalFacts): Refusa
   return new Refusal(code, detail, facts);
 }
 
+/** The caller would no longer hear of it. */
+export function late(): Refusal {
+  return refuse("deadline", "the caller's time was over before the call could run; it had no effect");
+}
+
 export function isRefusal(value: unknown): value is Refusal {
   return value instanceof Refusal;
+}
+
+/** How a caveat is named in a detail: by its index, and by its token's where that is no root. */
+export function caveatName(index: number, token = 0): string {
+  return token === 0 ? `caveat ${index}` : `caveat ${index} of discharge ${token}`;
 }
 
 /** RFC 9457 problem document. */

@@ -13,14 +13,14 @@ import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
 import { Authority, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
+import type { Readings } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
 import { AUTHORITY_HEADER, HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
-import { late } from "./cluster/refusals.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
-import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import { isRefusal, late, type Refusal, refuse } from "./errors.ts";
 import type { Address } from "./ip.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import { Nonce } from "./nonce.ts";
@@ -35,6 +35,7 @@ import type { HolderSignatures } from "./signature/holder.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 import { verifyingKey } from "./token/keyring.ts";
 import { parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
+import type { PrefixCache } from "./token/prefix-cache.ts";
 import { verify } from "./token/verify.ts";
 
 export interface GatewayOptions extends EnvelopeOptions {
@@ -56,6 +57,9 @@ export interface GatewayOptions extends EnvelopeOptions {
    */
   readonly meetPeer: (host: string) => Promise<Refusal | undefined>;
   readonly protocols: ProtocolCache;
+  readonly prefixes: PrefixCache;
+  /** For as long as `prefixes` knows the caveats. */
+  readonly readings: Readings;
   readonly signatures: HolderSignatures;
   readonly replays: ReplayWindow;
   readonly callerAddress: CallerAddress;
@@ -205,7 +209,7 @@ async function passCall(
   known: Known,
   notes: Notes,
 ): Promise<Answer | Response | Refusal> {
-  const { envelope, incoming, digest, now_ms, deadline_ms } = known;
+  const { envelope, incoming, digest, deadline_ms } = known;
   const word = readWord(envelope.target, incoming.body);
   if (isRefusal(word)) return word;
   notes.message = word.map(({ message }) => message).join(",");
@@ -218,7 +222,7 @@ async function passCall(
   if (isRefusal(actor)) return actor;
   const messages = typedWord(gate, envelope.target, actor, word, ask);
   if (isRefusal(messages)) return messages;
-  const call = composeCall(gate, envelope, grant, actor, messages, digest, now_ms);
+  const call = composeCall(gate, envelope, grant, actor, messages, digest, known);
   if (isRefusal(call)) return call;
 
   if (isForAnyNode(call, actor.stateless && actor.run !== undefined, gate.protocols))
@@ -253,19 +257,27 @@ function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroo
   const key = verifyingKey(tenant.keyring, identifier.kid);
   if (key === undefined)
     return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`, { token: 0 });
-  const token = verify(macaroon, key.secret, discharges);
+  const chain = gate.prefixes.chainOf(identifier, key.secret, macaroon);
+  const token = verify(macaroon, key.secret, discharges, chain.tails);
   if (isRefusal(token)) return token;
   const revoked = tenant.revoked.refuse(token, signature.keyid);
-  if (revoked !== undefined) return revoked;
+  if (revoked !== undefined) {
+    chain.forget(revoked);
+    return revoked;
+  }
 
   if (!gate.signatures.verifyRequest(signature.keyid, signature.base, signature.signature))
     return refuse("signature_invalid", "the signature does not verify over the request as it arrived");
+  chain.keep();
   return token;
 }
 
-function authorityOf({ signatures }: GatewayOptions, { envelope, token }: KnownCaller): Authority | Refusal {
+function authorityOf(
+  { signatures, readings }: GatewayOptions,
+  { envelope, token }: KnownCaller,
+): Authority | Refusal {
   const { signature, tenant } = envelope;
-  return Authority.of(token, signature.keyid, { holder: tenant.holder, signatures });
+  return Authority.of(token, signature.keyid, { holder: tenant.holder, signatures }, readings);
 }
 
 /** Asks every caveat about each message of the word; arguments with references are asked about when they are known. */

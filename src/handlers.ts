@@ -1,46 +1,49 @@
 /**
- * How handlers are run, by the hash of what was admitted and instrumented.
+ * How a node runs handlers, by the hash of what was admitted and instrumented.
  *
  * Other bytes than that hash names are never run, wherever they come from.
  */
-import { runTurn, TURN_BOUNDS, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
+import type { Turn, TurnResult } from "./dispatch/sandbox.ts";
+import type { Allowance, Handler, Turns } from "./dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { hashOf, moduleKey } from "./publish.ts";
 import type { Store } from "./store/contract.ts";
 
-export type Run = (turn: Turn, fuel: number) => TurnResult | Refusal;
+export type Run = (turn: Turn, allowance: Allowance) => Promise<TurnResult | Refusal>;
 
 export interface Handlers {
   /**
    * @param hash of the instrumented module
+   * @param tenant for whom it is run
    * @returns `undefined` where this node cannot run it: then the leader of the actor's shard does. Refusal:
    *   `store_unavailable`
    */
-  get(hash: string): Promise<Run | undefined | Refusal>;
+  get(hash: string, tenant: string): Promise<Run | undefined | Refusal>;
 }
 
-/** Compiled from the store, once for each hash: handlers are shared by tenants and outlive policies. */
-export class CompiledHandlers implements Handlers {
+/** Those of the store, compiled once for each hash: handlers are shared by tenants and outlive policies. */
+export class StoredHandlers implements Handlers {
   readonly #store: Store;
-  readonly #runs = new Map<string, Run>();
+  readonly #turns: Turns;
+  readonly #known = new Map<string, Handler>();
 
-  constructor(store: Store) {
+  constructor(store: Store, turns: Turns) {
     this.#store = store;
+    this.#turns = turns;
   }
 
-  async get(hash: string): Promise<Run | Refusal> {
-    const known = this.#runs.get(hash);
-    if (known !== undefined) return known;
+  async get(hash: string, tenant: string): Promise<Run | Refusal> {
+    const handler = this.#known.get(hash) ?? (await this.#compile(hash, tenant));
+    return isRefusal(handler) ? handler : (...turn) => this.#turns.run(handler, tenant, ...turn);
+  }
+
+  async #compile(hash: string, tenant: string): Promise<Handler | Refusal> {
     const bytes = await readModule(this.#store, hash);
     if (isRefusal(bytes)) return bytes;
-    const run = runOf(await WebAssembly.compile(bytes));
-    this.#runs.set(hash, run);
-    return run;
+    const handler = await this.#turns.compile(hash, bytes, tenant);
+    if (!isRefusal(handler)) this.#known.set(hash, handler);
+    return handler;
   }
-}
-
-export function runOf(module: WebAssembly.Module): Run {
-  return (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel });
 }
 
 /** Refusal: `store_unavailable`, where it is missing or damaged, too. */

@@ -7,6 +7,7 @@
 import { randomBytes } from "node:crypto";
 import type { Server as HttpServer } from "node:http";
 import { setImmediate, setTimeout } from "node:timers/promises";
+import { Readings, readingBytes } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
@@ -16,7 +17,7 @@ import { Vouching } from "./cluster/vouching.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
-import { CompiledHandlers } from "./handlers.ts";
+import { StoredHandlers } from "./handlers.ts";
 import type { Range } from "./ip.ts";
 import { COMMIT_WINDOW, DRAIN_GRACE_MS, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
@@ -26,6 +27,7 @@ import type { Secret } from "./secret.ts";
 import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
 import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
+import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
 import { bip340 } from "./signature/bip340.ts";
 import { ed25519 } from "./signature/ed25519.ts";
@@ -33,6 +35,7 @@ import { HolderSignatures } from "./signature/holder.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
 import { openWith, TenantDirectory } from "./tenants.ts";
+import { PrefixCache } from "./token/prefix-cache.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -52,6 +55,8 @@ export interface ServerOptions {
   readonly shards?: number;
   /** Group commits of one shard in flight at once. */
   readonly window?: number;
+  /** Threads that run turns; by the machine's cores, unless told. */
+  readonly turnThreads?: number;
   /** Request lines and the node's own events, one JSON document each. */
   readonly write: (line: string) => void;
 }
@@ -81,6 +86,7 @@ class GatewayNode implements Server {
   url = "";
   readonly ended: Promise<Refusal | undefined>;
   readonly #options: ServerOptions;
+  readonly #turns: TurnPool;
   readonly #tenants: Follower;
   readonly #endedWith = Promise.withResolvers<Refusal | undefined>();
   readonly #sender = undiciSender();
@@ -96,12 +102,14 @@ class GatewayNode implements Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    const { turnThreads: threads = usualThreads() } = options;
+    this.#turns = new TurnPool({ threads, now_ms: () => performance.now() });
     this.#tenants = new Follower({
       store: options.store,
       directory: new TenantDirectory({
         store: options.store,
         openKeys: openWith(options.master),
-        handlers: new CompiledHandlers(options.store),
+        handlers: new StoredHandlers(options.store, this.#turns),
       }),
       now_ms: () => performance.now(),
       wall_ms: () => Date.now(),
@@ -119,9 +127,17 @@ class GatewayNode implements Server {
   }
 
   async start(): Promise<Refusal | undefined> {
-    const failed = await this.#start();
-    if (failed !== undefined) this.#closed = true;
-    return failed;
+    let started = false;
+    try {
+      const failed = await this.#start();
+      started = failed === undefined;
+      return failed;
+    } finally {
+      if (!started) {
+        this.#closed = true;
+        await this.#turns.close();
+      }
+    }
   }
 
   async #start(): Promise<Refusal | undefined> {
@@ -163,7 +179,6 @@ class GatewayNode implements Server {
       nonce: () => toHex(randomBytes(16)),
       breathe: () => setImmediate(),
       wallTime: () => new Date().toISOString(),
-      wall_ms: () => Date.now(),
       url: advertise ?? this.url,
       authorities: [...authorities],
       process: processName(),
@@ -186,6 +201,8 @@ class GatewayNode implements Server {
       call: (...call) => shards.call(...call),
       describe: (...question) => shards.describe(...question),
       protocols,
+      prefixes: new PrefixCache({ readingBytes, monotonic_ms: () => CLOCK.now_ms() }),
+      readings: new Readings(),
       signatures: new HolderSignatures(bip340, ed25519),
       replays,
       callerAddress: new CallerAddress(trustedProxies, new Vouching(master)),
@@ -243,6 +260,7 @@ class GatewayNode implements Server {
     await this.#shards?.drain();
     await this.#shards?.leave();
     await this.#sender.close();
+    await this.#turns.close();
     await this.#options.store.close();
     this.#endedWith.resolve(undefined);
   }

@@ -5,6 +5,7 @@
  * so that a message called `constructor` is only a message.
  */
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
+import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "./dispatch/fuel.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { Handlers, Run } from "./handlers.ts";
 import type { Json } from "./json.ts";
@@ -40,6 +41,8 @@ export interface ActorType {
   readonly behaviour: string;
   /** What the actor may become, by name. */
   readonly become: ReadonlyMap<string, string>;
+  /** SHA-256 of the instrumented module that `run` runs, hex. */
+  readonly handler: string;
   /** `undefined` where only other nodes can run its handler. */
   readonly run: Run | undefined;
 }
@@ -156,16 +159,29 @@ export class TenantDirectory {
     document: PublishedTenant,
     { ring: keyring, edges }: TenantKeys,
   ): Promise<Tenant | Refusal> {
+    const unfit = checkPass(name, document.pass);
+    if (unfit !== undefined) return unfit;
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
       const { instrumented = "" } = document.handlers[policy.handler.wasm] ?? {};
-      const run = await this.#options.handlers.get(instrumented);
+      const run = await this.#options.handlers.get(instrumented, name);
       if (isRefusal(run)) return run;
-      actors.set(type, compileActor(policy, run));
+      actors.set(type, compileActor(policy, instrumented, run));
     }
     const { revoked } = this.#feed(name);
     return { name, holder: document.policy.holder, actors, keyring, edges, revoked };
   }
+}
+
+/** What an older pass let through, or a newer one relies on, this node does not know how to hold. */
+function checkPass(tenant: string, pass: number): Refusal | undefined {
+  if (pass >= FUEL_PASS_VERSION_MIN && pass <= FUEL_PASS_VERSION) return undefined;
+  const what = `the handlers of tenant ${tenant} were instrumented by fuel pass ${pass}`;
+  const why =
+    pass > FUEL_PASS_VERSION
+      ? `this node knows passes up to ${FUEL_PASS_VERSION}: upgrade it`
+      : `this node requires ${FUEL_PASS_VERSION_MIN}: publish them anew with \`postern apply\``;
+  return refuse("store_unavailable", `${what}; ${why}`);
 }
 
 /** Refusals: `no_such_tenant`, `store_unavailable`. */
@@ -202,7 +218,7 @@ export function openWith(master: Secret): OpenKeys {
   return (sealed, tenant) => openTenantKeys(sealed, tenant, master) ?? wrongMasterKey(tenant);
 }
 
-function compileActor(policy: ActorPolicy, run: Run | undefined): ActorType {
+function compileActor(policy: ActorPolicy, handler: string, run: Run | undefined): ActorType {
   const messages = new Map(
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
@@ -213,6 +229,7 @@ function compileActor(policy: ActorPolicy, run: Run | undefined): ActorType {
     protocol,
     behaviour,
     become: new Map(Object.entries(policy.become ?? {})),
+    handler,
     run,
   };
 }

@@ -6,6 +6,7 @@
  * network enter. The platform's clock stands still while a request computes and moves with its I/O.
  */
 
+import { Readings, readingBytes } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import { CallerAddress, type Connection } from "./caller-address.ts";
 import { unknownNode } from "./cluster/refusals.ts";
@@ -29,6 +30,7 @@ import type { Store } from "./store/contract.ts";
 import { r2Store } from "./store/r2.ts";
 import { s3Store } from "./store/s3.ts";
 import { openFor, TenantDirectory } from "./tenants.ts";
+import { PrefixCache } from "./token/prefix-cache.ts";
 
 /** What the platform hands over with a request, as far as it is needed. */
 interface Context {
@@ -100,6 +102,8 @@ class EdgeNode {
       describe: ({ tenant, actor }, incoming, deadline_ms) =>
         leaders.pass(`${tenant}/${actor}`, incoming, deadline_ms),
       protocols: createProtocolCache(),
+      prefixes: new PrefixCache({ readingBytes, monotonic_ms }),
+      readings: new Readings(),
       signatures: new HolderSignatures(bip340, ed25519),
       replays: new ReplayWindow(),
       callerAddress: new CallerAddress([], new Vouching(edge.key, edge.name)),

@@ -2,9 +2,10 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { utf8 } from "../src/bytes.ts";
 import { CHANGES_KEY } from "../src/changes.ts";
+import { turnsHere } from "../src/dispatch/turns.ts";
 import { isRefusal } from "../src/errors.ts";
 import { Follower } from "../src/follow.ts";
-import { CompiledHandlers } from "../src/handlers.ts";
+import { StoredHandlers } from "../src/handlers.ts";
 import {
   CHANGES_KEPT_MAX,
   CHANGES_POLL_MS,
@@ -59,7 +60,7 @@ class Node {
       directory: new TenantDirectory({
         store: hooked,
         openKeys: openWith(MASTER),
-        handlers: new CompiledHandlers(hooked),
+        handlers: new StoredHandlers(hooked, turnsHere),
       }),
       now_ms: () => this.now_ms,
       wall_ms: () => NOW_MS + this.now_ms,
@@ -124,15 +125,19 @@ describe("one look", () => {
 
   it("brings what was published, rotated, retired, revoked, and reads that tenant only", async () => {
     const actor = () => must(node.follower.tenant("demo")).actors.get("thing");
-    const reply = () => actor()?.run?.({ ...TURN, message: "go" }, TURN_FUEL_MAX);
+    const reply = async () =>
+      actor()?.run?.({ ...TURN, message: "go" }, { fuel: TURN_FUEL_MAX, deadline_ms: Infinity });
     const keyring = () => must(node.follower.tenant("demo")).keyring;
-    expect(reply()).toMatchObject({ reply: 1 });
-    const changes: [() => Promise<unknown>, () => void][] = [
+    expect(await reply()).toMatchObject({ reply: 1 });
+    const changes: [() => Promise<unknown>, () => void | Promise<void>][] = [
       [
         () => publishTenant(store, "demo", { holder: "required" }),
         () => expect(must(node.follower.tenant("demo")).holder).toBe("required"),
       ],
-      [() => publishTenant(store, "demo", { reply: 2 }), () => expect(reply()).toMatchObject({ reply: 2 })],
+      [
+        () => publishTenant(store, "demo", { reply: 2 }),
+        async () => expect(await reply()).toMatchObject({ reply: 2 }),
+      ],
       [
         () => changeKeyring(store, "demo", MASTER, (ring) => rotateKeyring(ring, random), random),
         () =>
@@ -146,10 +151,10 @@ describe("one look", () => {
     ];
     for (const [change, holds] of changes) {
       await change();
-      expect(holds).toThrow();
+      await expect((async () => holds())()).rejects.toThrow();
       node.reads.length = 0;
       await node.look();
-      holds();
+      await holds();
       expect(node.reads.filter((key) => key.includes("other") || key.includes("*"))).toEqual([]);
     }
     expect(node.problems).toEqual([]);

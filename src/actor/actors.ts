@@ -8,6 +8,7 @@
 import type { Capture, ReadRecord, Records } from "../cluster/records.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { ACTOR_IDLE_MS, ACTORS_BYTES_MAX } from "../limits.ts";
+import { joined, type Stretch } from "../stretches.ts";
 import { type Actor, bytesOf, take } from "./actor.ts";
 import { Captured, type Source } from "./capture.ts";
 import { decodeEntry, type Entry, type NonceRecord } from "./entry.ts";
@@ -18,6 +19,14 @@ interface Held {
   bytes: number;
   /** `undefined`: since the last look at what may leave. */
   called_ms: number | undefined;
+  /** Calls that are at work on it. */
+  calls: number;
+}
+
+/** What a checkpoint says of the shard beside its actors. */
+interface NoncesLine {
+  readonly nonces: readonly NonceRecord[];
+  readonly forgotten?: readonly Stretch[];
 }
 
 export class Actors implements Records {
@@ -27,6 +36,7 @@ export class Actors implements Records {
   /** Entries after the last checkpoint of actors that are not in memory, as text. */
   readonly #overlays = new Map<string, string[]>();
   readonly #nonces = new Map<string, number>();
+  #forgottenNonces: readonly Stretch[] = [];
   /** Since the last capture; what that one holds is durable only when it is settled. */
   #changed = new Set<string>();
   #captured: Captured | undefined;
@@ -73,6 +83,18 @@ export class Actors implements Records {
     return loading;
   }
 
+  /** The actor is in memory, and stays there until the work is done. */
+  async keep<T>(address: string, work: () => Promise<T>): Promise<T> {
+    const held = this.#held.get(address);
+    if (held === undefined) throw new Error(`${address} is not in memory`);
+    held.calls++;
+    try {
+      return await work();
+    } finally {
+      held.calls--;
+    }
+  }
+
   async #load(address: string, read: ReadRecord): Promise<Actor | Refusal> {
     for (;;) {
       const checkpoints = this.#checkpoints;
@@ -84,7 +106,7 @@ export class Actors implements Records {
       // They are in the actor now, and would only take room.
       this.#overlays.delete(address);
       const bytes = bytesOf(actor);
-      this.#held.set(address, { actor, bytes, called_ms: undefined });
+      this.#held.set(address, { actor, bytes, called_ms: undefined, calls: 0 });
       this.#bytes += bytes;
       return actor;
     }
@@ -118,8 +140,9 @@ export class Actors implements Records {
   }
 
   restore(line: string): void {
-    const { nonces } = JSON.parse(line) as { readonly nonces: readonly NonceRecord[] };
+    const { nonces, forgotten = [] } = JSON.parse(line) as NoncesLine;
     for (const [key, until_s] of nonces) this.#nonces.set(key, until_s);
+    for (const stretch of forgotten) this.#forgottenNonces = joined(this.#forgottenNonces, stretch);
   }
 
   /** Requests that took effect and must not be taken again. */
@@ -127,9 +150,31 @@ export class Actors implements Records {
     return this.#nonces;
   }
 
+  /** The times until which other such requests could have been taken, of which nobody knows more. */
+  get forgottenNonces(): readonly Stretch[] {
+    return this.#forgottenNonces;
+  }
+
+  /**
+   * Which of them may be forgotten only a monotonic clock knows, and the log has none. So the leader says it, and those
+   * that recovery finds are all kept until then.
+   *
+   * @param isRemembered whether the leader still remembers the nonce
+   */
+  forgetNonces(isRemembered: (key: string) => boolean): void {
+    // In the order in which they were taken; after a recovery about so, and one that stays holds up others for a while.
+    for (const [key, until_s] of this.#nonces) {
+      if (isRemembered(key)) return;
+      this.#nonces.delete(key);
+      this.#forgottenNonces = joined(this.#forgottenNonces, [until_s, until_s]);
+    }
+  }
+
   capture(): Capture {
     if (this.#captured !== undefined) throw new Error("the last capture is not settled");
-    const common = [...arrays<NonceRecord>(this.#nonces)].map((nonces) => `{"nonces":${nonces}}`);
+    const forgotten = `{"nonces":[],"forgotten":${JSON.stringify(this.#forgottenNonces)}}`;
+    const nonces = [...arrays<NonceRecord>(this.#nonces)].map((array) => `{"nonces":${array}}`);
+    const common = this.#forgottenNonces.length === 0 ? nonces : [forgotten, ...nonces];
     const sources = new Map([...this.#changed].map((key) => [key, this.#source(key)]));
     const captured = new Captured(common, sources, this.#at_ms, (durable) => {
       this.#settle(captured, durable);
@@ -156,7 +201,7 @@ export class Actors implements Records {
 
   /**
    * Lets actors leave memory: those that were not called for a while, and, while all take too much, the least recently
-   * called. Only what the last checkpoint holds may leave.
+   * called. Only what the last checkpoint holds may leave, and nothing that a call is at work on.
    *
    * @param now_ms monotonic
    */
@@ -164,7 +209,8 @@ export class Actors implements Records {
     for (const [address, held] of this.#held) {
       held.called_ms ??= now_ms;
       const leaves = this.#bytes > bytes_max || now_ms - held.called_ms >= ACTOR_IDLE_MS;
-      if (!leaves || this.#changed.has(address) || this.#captured?.has(address) === true) continue;
+      if (!leaves || held.calls > 0) continue;
+      if (this.#changed.has(address) || this.#captured?.has(address) === true) continue;
       this.#held.delete(address);
       this.#bytes -= held.bytes;
     }
@@ -175,10 +221,5 @@ export class Actors implements Records {
     this.#changed.add(actor);
     this.#at_ms = at;
     this.#nonces.set(key, until_s);
-    // Oldest first, and none lives longer than another by more than a minute: the front is what has expired.
-    for (const [old, until] of this.#nonces) {
-      if (until * 1000 >= at) break;
-      this.#nonces.delete(old);
-    }
   }
 }

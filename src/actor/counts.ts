@@ -10,12 +10,14 @@
  * count until it has caught up.
  */
 import type { Count } from "../authorize/values.ts";
-import { type Refusal, refuse } from "../errors.ts";
+import { caveatName, type Refusal, refuse } from "../errors.ts";
 import { RATE_SLOTS } from "../limits.ts";
 
 export interface CaveatCount {
   readonly id: string;
   readonly count: Count;
+  /** Which macaroon of the request has the caveat: 0 is the root. */
+  readonly token: number;
   readonly caveat: { readonly index: number; readonly text: string };
   /** From here on no token with the caveat passes; `undefined` where no caveat before it expires. */
   readonly until_ms: number | undefined;
@@ -84,7 +86,7 @@ function useUp({ counted, before: [used = 0], calls }: More): CountRecord | NoRo
 }
 
 function keepRate({ counted, before, calls, now_ms }: More, period_ms: number): CountRecord | NoRoom {
-  const { id, count, caveat, until_ms } = counted;
+  const { id, count, token, caveat, until_ms } = counted;
   const recent = recentSlots(before, now_ms - period_ms);
   const room = count.most - callsIn(recent);
   if (calls <= room) {
@@ -93,13 +95,14 @@ function keepRate({ counted, before, calls, now_ms }: More, period_ms: number): 
     return [id, state, Math.min(until_ms ?? Infinity, (state.at(-2) ?? now_ms) + period_ms)];
   }
   if (calls > count.most) return new NoRoom(denied(counted, `it allows no ${calls} calls at once`), room);
-  const detail = `caveat ${caveat.index} (${caveat.text}) allows no more calls now`;
+  const detail = `${caveatName(caveat.index, token)} (${caveat.text}) allows no more calls now`;
   const retry_after_ms = roomAt(recent, calls - room) + period_ms - now_ms;
-  return new NoRoom(refuse("quota_exceeded", detail, { token: 0, caveat, retry_after_ms }), room);
+  return new NoRoom(refuse("quota_exceeded", detail, { token, caveat, retry_after_ms }), room);
 }
 
-function denied({ caveat }: CaveatCount, reason: string): Refusal {
-  return refuse("caveat_denied", `caveat ${caveat.index} forbids this call: ${reason}`, { token: 0, caveat });
+function denied({ token, caveat }: CaveatCount, reason: string): Refusal {
+  const detail = `${caveatName(caveat.index, token)} forbids this call: ${reason}`;
+  return refuse("caveat_denied", detail, { token, caveat });
 }
 
 /** The end of the slot with which so many calls have left. */

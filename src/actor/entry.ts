@@ -2,13 +2,13 @@
  * What the log says about actors, version 3: one entry for each call that took effect, JSON on one line.
  *
  *     {"v":3,"actor":"t/account/1","at":…,"signer":"…","token":["<root>","<digest>"],
- *      "turns":[["deposit",<args>,"<seed>",<reply>]],"behaviour":["open ; …",1],"monitors":[["<id>",2,<until>]],
- *      "counts":[["<id>",[3],<until>]],"kept":["<key>","<digest>",<until>],"nonce":["<key>",<until>],
- *      "delta":[<start>,"<between>",<end>,<CRC-32>]}
+ *      "handler":"<hash>","turns":[["deposit",<args>,"<seed>",<reply>,<fuel>]],"behaviour":["open ; …",1],
+ *      "monitors":[["<id>",2,<until>]],"counts":[["<id>",[3],<until>]],"kept":["<key>","<digest>",<until>],
+ *      "nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
  *
  * A batch is one entry, too, with a turn for each of its calls and `"batch":true`. An entry holds the inputs of its
- * turns (so that they can be run again and compared) and all of its effect: replies, new state,
- * monitor steps, counts, nonce. Recovery applies effects and never runs a handler. The new state is a
+ * turns, with the handler that ran them and the fuel that they took (so that `postern replay` can run them again and
+ * compare), and all of its effect: replies, new state, monitor steps, counts, nonce. Recovery applies effects and never runs a handler. The new state is a
  * splice of the one before (`delta`), or, where that is not shorter, whole (`state`); neither means unchanged.
  */
 import type { Json } from "../json.ts";
@@ -26,8 +26,11 @@ export type ReplyRecord = readonly [key: string, digest: string, until_ms: numbe
 /** `[key, until]`: a signed request that must not be taken again. */
 export type NonceRecord = readonly [key: string, until_s: number];
 
-/** One run of the handler: `[message, arguments, seed, reply]`, the arguments as the handler saw them. */
-export type TurnRecord = readonly [message: string, args: Json, seed: string, reply: Json];
+/**
+ * One run of the handler: `[message, arguments, seed, reply, fuel]`, the arguments as the handler saw them. Nodes before
+ * there was a replay wrote no fuel.
+ */
+export type TurnRecord = readonly [message: string, args: Json, seed: string, reply: Json, fuel?: number];
 
 export interface Entry {
   readonly v: 3;
@@ -39,6 +42,8 @@ export interface Entry {
   readonly signer: string;
   /** All monitors and counts are of this root. */
   readonly token: TokenRecord;
+  /** SHA-256 of the instrumented module that ran the turns, hex; absent where nodes before there was a replay wrote it. */
+  readonly handler?: string;
   /** Each ran on the state that the one before it left. */
   readonly turns: readonly [TurnRecord, ...TurnRecord[]];
   /** They were sent as a batch: the reply is the array of theirs. */

@@ -2,8 +2,9 @@
  * The shard's runtime: one call at a time for each actor, its effect whole or not at all.
  *
  * Once its actor is in memory, a call looks at the kept replies, steps all monitors through its messages, runs the
- * handler's turns, and becomes one log entry; its reply leaves when that entry is durable (law 5). The next call already
- * sees the new state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
+ * handler's turns, and becomes one log entry; its reply leaves when that entry is durable (law 5). A turn may take its
+ * time: until its entry is appended, the actor's next calls wait, and other actors go on. The next call then sees the
+ * new state: should the entry fail, the log is ended and nothing that was built on it is ever answered. An answer that
  * only looked (a kept reply, a refusal that depends on state, a read that moved no monitor) waits for what it saw to be
  * durable, and for this node to be sure that no other one leads.
  *
@@ -12,25 +13,20 @@
  * the request may read once more from the node that leads next, within the request's 60 s.
  */
 import type { ReadRecord } from "../cluster/records.ts";
-import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { isRefusal, late, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
-import {
-  COUNTS_PER_ACTOR_MAX,
-  COUNTS_PER_ROOT_MAX,
-  IDEMPOTENCY_RETENTION_MS,
-  MONITORS_PER_ACTOR_MAX,
-  MONITORS_PER_ROOT_MAX,
-} from "../limits.ts";
+import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Residual, Violation } from "../protocol/inclusion.ts";
 import type { Monitor, MonitorStates, MovedByAnother, Step } from "../protocol/monitor.ts";
 import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
-import { type CaveatCount, type CountRecord, countAll } from "./counts.ts";
+import { type CaveatCount, countAll } from "./counts.ts";
 import { BEHAVIOUR, Course, standingOf } from "./course.ts";
 import { type Entry, encodeEntry, type MonitorRecord, replyOf } from "./entry.ts";
-import { crowded } from "./per-root.ts";
+import { Mailboxes } from "./mailboxes.ts";
 import { messagesFrom, type Position } from "./position.ts";
+import { fullLedger, noRoom } from "./room.ts";
 import { type Message, runWord, type Word } from "./word.ts";
 
 export interface CaveatMonitor extends Monitor {
@@ -42,12 +38,17 @@ export interface Call {
   /** `type/id`. */
   readonly actor: string;
   readonly word: Word<Message>;
+  /** SHA-256 of the module that runs its turns, hex; absent where none does. */
+  readonly handler?: string;
   /** The word was sent as a batch: the answer is an array, with a reply for each message. */
   readonly batch: boolean;
   readonly signer: string;
   /** Public names of the token: of its root, which bounds its monitors, and of itself. */
   readonly token: { readonly root: string; readonly digest: string };
+  /** Of its turns, ms since the epoch. */
   readonly now_ms: number;
+  /** Monotonic: past it the call is not begun. */
+  readonly deadline_ms: number;
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
   readonly behaviour: string;
   /** What the actor may become by the policy: expressions by name. */
@@ -75,6 +76,8 @@ export interface Answer {
 
 /** The shard's log, as far as the runtime needs it. */
 export interface EntryLog {
+  /** Why nothing more is taken, where that is so: then this shard is over. */
+  readonly ended: Refusal | undefined;
   append(entry: string): Promise<Refusal | undefined>;
   /** Resolves when all that was appended before is settled. */
   settled(): Promise<Refusal | undefined>;
@@ -94,17 +97,33 @@ export interface Protocols {
   widening(inner: Automaton, outer: Residual): Violation | Refusal | undefined;
 }
 
+export interface ShardOptions {
+  readonly actors: Actors;
+  readonly log: EntryLog;
+  readonly protocols: Protocols;
+  /** Reads an actor that is not in memory. */
+  readonly read: ReadRecord;
+  /** Monotonic. */
+  readonly now_ms: () => number;
+}
+
+/** What a call has come to, once its actor is free for the next: its answer leaves when all that it rests on is durable. */
+type Due = () => Promise<Answer | Refusal>;
+
 export class Shard {
   readonly #actors: Actors;
   readonly #log: EntryLog;
   readonly #protocols: Protocols;
   readonly #read: ReadRecord;
+  readonly #now_ms: () => number;
+  readonly #mailboxes = new Mailboxes();
 
-  constructor(actors: Actors, log: EntryLog, protocols: Protocols, read: ReadRecord) {
+  constructor({ actors, log, protocols, read, now_ms }: ShardOptions) {
     this.#actors = actors;
     this.#log = log;
     this.#protocols = protocols;
     this.#read = read;
+    this.#now_ms = now_ms;
   }
 
   /** Actors in memory. */
@@ -114,7 +133,14 @@ export class Shard {
 
   call(call: Call): Promise<Answer | Refusal> {
     const address = `${call.tenant}/${call.actor}`;
-    return this.#withActor(address, (actor) => this.#take(address, actor, call));
+    return this.#withActor(address, (actor) => this.#inTurn(address, actor, call));
+  }
+
+  async #inTurn(address: string, actor: Actor, call: Call): Promise<Answer | Refusal> {
+    const due = await this.#actors.keep(address, () =>
+      this.#mailboxes.enter(address, () => this.#take(address, actor, call)),
+    );
+    return isRefusal(due) ? due : due();
   }
 
   /** Changes nothing. */
@@ -144,18 +170,22 @@ export class Shard {
     }
   }
 
-  /** Nothing waits before the append: that is what makes it one call at a time. */
-  async #take(address: string, actor: Actor, call: Call): Promise<Answer | Refusal> {
+  /** From here until its entry is appended the actor is this call's alone: nobody else changes it or sees it half changed. */
+  async #take(address: string, actor: Actor, call: Call): Promise<Due | Refusal> {
+    if (this.#log.ended !== undefined) return this.#log.ended;
+    if (this.#now_ms() >= call.deadline_ms) return late();
     const kept = keptReply(actor, call);
-    if (kept !== undefined) return this.#after(kept);
-    const effect = this.#effect(actor, call);
-    if (isRefusal(effect)) return this.#after(effect);
-    if ("looked" in effect) return this.#after({ reply: effect.looked, kept: false });
+    if (kept !== undefined) return () => this.#after(kept);
+    const effect = await this.#effect(actor, call);
+    if (isRefusal(effect)) return () => this.#after(effect);
+    if ("looked" in effect) return () => this.#after({ reply: effect.looked, kept: false });
+    // While the turn ran, this node may have lost the shard or given it up. Nobody else may wait from here on.
+    if (this.#log.ended !== undefined) return this.#log.ended;
     const entry: Entry = { v: 3, actor: address, ...effect.entry };
     const text = encodeEntry(entry, actor.state, effect.state);
     this.#actors.change(entry, effect.state);
-    const failed = await this.#log.append(text);
-    return failed ?? { reply: replyOf(entry), kept: false };
+    const appended = this.#log.append(text);
+    return async () => (await appended) ?? { reply: replyOf(entry), kept: false };
   }
 
   /** An answer that only looked: it leaves when what it saw is durable and no other node can have gone further. */
@@ -164,7 +194,7 @@ export class Shard {
   }
 
   /** The whole effect of a call, without applying any of it. */
-  #effect(actor: Actor, call: Call): Effect | Looked | Refusal {
+  async #effect(actor: Actor, call: Call): Promise<Effect | Looked | Refusal> {
     const standing = standingOf(actor, call.behaviour, this.#protocols);
     if (isRefusal(standing)) return standing;
     const { root, digest } = call.token;
@@ -181,13 +211,14 @@ export class Shard {
     const full = noRoom(actor, call, monitors, counts) ?? (looks ? undefined : fullLedger(actor, call));
     if (full !== undefined) return full;
 
-    const ran = runWord(call, actor.state, (index, { become }) => course.passed(index, become));
+    const ran = await runWord(call, actor.state, (index, { become }) => course.passed(index, become));
     if (isRefusal(ran)) return ran;
-    const { now_ms, signer, batch, idempotency, nonce } = call;
+    const { now_ms, signer, handler, batch, idempotency, nonce } = call;
     const entry: Effect["entry"] = {
       at: now_ms,
       signer,
       token: [root, digest],
+      ...(handler !== undefined && { handler }),
       turns: ran.turns,
       ...(batch && { batch }),
       behaviour: course.behaviour,
@@ -218,39 +249,6 @@ function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusa
   return kept.digest === idempotency?.digest
     ? { reply: kept.reply, kept: true }
     : refuse("idempotency_mismatch", "this idempotency key was used with another message or other arguments");
-}
-
-const PROTOCOLS = {
-  perRoot: MONITORS_PER_ROOT_MAX,
-  perActor: MONITORS_PER_ACTOR_MAX,
-  what: "protocols in progress",
-};
-const COUNTS = {
-  perRoot: COUNTS_PER_ROOT_MAX,
-  perActor: COUNTS_PER_ACTOR_MAX,
-  what: "uses and rates counted",
-};
-
-/** For the states that the call would leave for its caveats. */
-function noRoom(
-  actor: Actor,
-  { token: { root }, now_ms }: Call,
-  monitors: readonly MonitorRecord[],
-  counts: readonly CountRecord[],
-): Refusal | undefined {
-  const begun = monitors.filter(([id, state]) => state !== 0 && actor.monitors.get(root, id) === undefined);
-  const counted = counts.filter(([id]) => actor.counts.get(root, id) === undefined);
-  return (
-    crowded(actor.monitors, root, begun.length, PROTOCOLS, now_ms) ??
-    crowded(actor.counts, root, counted.length, COUNTS, now_ms)
-  );
-}
-
-function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | undefined {
-  if (idempotency === undefined || !actor.replies.isFull(now_ms)) return undefined;
-  return refuse("quota_exceeded", "the actor keeps as many replies for retries as it may; some expire soon", {
-    retry_after_ms: 60_000,
-  });
 }
 
 function statesOf({ behaviour, monitors }: Actor, root: string): MonitorStates {

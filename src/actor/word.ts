@@ -6,6 +6,7 @@
  * others about as long as a call.
  */
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
+import type { Allowance } from "../dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { BATCH_RESOLVED_BYTES_MAX, TURN_FUEL_MAX, TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
@@ -26,7 +27,7 @@ export interface Message extends Arguments {
   /** It is declared to change no state. */
   readonly reads: boolean;
   /** Checks the arguments where they had references, and the reply. */
-  readonly run: (turn: Turn, fuel: number) => TurnResult | Refusal;
+  readonly run: (turn: Turn, allowance: Allowance) => Promise<TurnResult | Refusal>;
 }
 
 /** One for each message, in their order. */
@@ -42,12 +43,12 @@ export interface Ran {
  * @param before the actor's state
  * @param settle is told of each turn when it is done; a refusal ends the word
  */
-export function runWord(
+export async function runWord(
   call: Call,
   before: string | undefined,
   settle: (index: number, turn: TurnResult) => Refusal | undefined,
-): Ran | Refusal {
-  const { word, now_ms, actor } = call;
+): Promise<Ran | Refusal> {
+  const { word, now_ms, deadline_ms, actor } = call;
   const turns: TurnRecord[] = [];
   let state = before;
   let fuel = TURN_FUEL_MAX;
@@ -62,7 +63,7 @@ export function runWord(
       args = resolved.args;
       resolved_bytes -= resolved.bytes;
     }
-    const turn = run({ state, message: name, args, now_ms, seed, actor }, fuel);
+    const turn = await run({ state, message: name, args, now_ms, seed, actor }, { fuel, deadline_ms });
     if (isRefusal(turn)) return ofCall(call, index, turn);
     fuel -= turn.fuel;
     output_bytes -= turn.output_bytes;
@@ -70,7 +71,7 @@ export function runWord(
     if (reads && turn.state !== undefined && turn.state !== state)
       return ofCall(call, index, notOnlyRead(name));
     state = turn.state ?? state;
-    turns.push([name, args, seed, turn.reply]);
+    turns.push([name, args, seed, turn.reply, turn.fuel]);
     const refused = settle(index, turn);
     if (refused !== undefined) return refused;
   }

@@ -1,20 +1,22 @@
 /**
- * Asks every caveat of a verified token about one access.
+ * Asks every caveat of a verified token and of its discharges about one access.
  *
- * All caveats are read and asked, in chain order; none is ever skipped (law 2). What a token must carry to be
+ * All caveats are read and asked, in chain order; none is ever skipped (law 2). A discharge only ever
+ * withholds: it holds no order, and whom it binds the token to must sign beside whom the token itself names. What a token must carry to be
  * used at all (`actor`, `expires`, `holder` where the tenant requires it) is required here as well as at mint,
  * because whoever shares the tenant's key could mint with other tools.
  */
-import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { caveatName, isRefusal, type Refusal, refuse } from "../errors.ts";
 import {
   COUNT_CAVEATS_MAX,
   DELEGATE_CAVEATS_MAX,
   PROTOCOL_CAVEATS_MAX,
   WHEN_CAVEATS_MAX,
 } from "../limits.ts";
-import type { VerifiedCaveat, VerifiedMacaroon } from "../token/macaroon.ts";
+import type { VerifiedCaveat, VerifiedChain, VerifiedMacaroon } from "../token/macaroon.ts";
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
 import { type Delegations, holderProblems } from "./holders.ts";
+import { Readings } from "./readings.ts";
 import type { Count } from "./values.ts";
 
 /** What a caveat asks of the actor's own state, where the call is done. */
@@ -27,7 +29,7 @@ interface Claim {
   readonly until_ms: number | undefined;
 }
 
-/** A protocol caveat whose monitor must admit the message before the call has an effect. */
+/** A protocol caveat, always the root's, whose monitor must admit the message before the call has an effect. */
 export interface ProtocolClaim extends Claim {
   /** The expression, without its label. */
   readonly expression: string;
@@ -35,6 +37,8 @@ export interface ProtocolClaim extends Claim {
 
 /** A `uses` or `rate` caveat whose count must leave room for one more call. */
 export interface CountClaim extends Claim {
+  /** Which macaroon of the request has the caveat: 0 is the root. */
+  readonly token: number;
   readonly count: Count;
 }
 
@@ -56,7 +60,7 @@ export interface Requirements {
   readonly signatures: Delegations;
 }
 
-/** How many of one kind a token may carry: each costs the gate or the actor something. */
+/** How many of one kind a token and its discharges may carry together: each costs the gate or the actor something. */
 const MOST: Partial<Record<CaveatName, number>> = {
   protocol: PROTOCOL_CAVEATS_MAX,
   when: WHEN_CAVEATS_MAX,
@@ -71,7 +75,7 @@ export function authorize(
   access: Access,
   requirements: Requirements,
 ): Grant | Refusal {
-  const authority = Authority.of(token, access.signer, requirements);
+  const authority = Authority.of(token, access.signer, requirements, new Readings());
   if (isRefusal(authority)) return authority;
   return authority.refuse(access) ?? authority.grant();
 }
@@ -79,15 +83,16 @@ export function authorize(
 /** A token in the hands of one signer: read once, asked about each of the messages that he sends with it. */
 export class Authority {
   readonly #token: VerifiedMacaroon;
+  /** The root's first, then those of each discharge. */
   readonly #caveats: readonly ReadCaveat[];
-  /** By index, why a caveat keeps this signer from everything. */
-  readonly #holders: ReadonlyMap<number, string>;
+  /** Why a caveat keeps this signer from everything. */
+  readonly #holders: ReadonlyMap<ReadCaveat, string>;
   readonly #requirements: Requirements;
 
   private constructor(
     token: VerifiedMacaroon,
     caveats: readonly ReadCaveat[],
-    holders: ReadonlyMap<number, string>,
+    holders: ReadonlyMap<ReadCaveat, string>,
     requirements: Requirements,
   ) {
     this.#token = token;
@@ -97,18 +102,33 @@ export class Authority {
   }
 
   /** Refusal: `unknown_caveat`. Nothing is asked before everything is understood. */
-  static of(token: VerifiedMacaroon, signer: string, requirements: Requirements): Authority | Refusal {
-    const caveats = readAll(token.caveats);
-    if (isRefusal(caveats)) return caveats;
-    const holders = holderProblems(caveats, signer, requirements.signatures);
-    return new Authority(token, caveats, holders, requirements);
+  static of(
+    token: VerifiedMacaroon,
+    signer: string,
+    requirements: Requirements,
+    readings: Readings,
+  ): Authority | Refusal {
+    const seen = new Map<CaveatName, number>();
+    const chains: (readonly ReadCaveat[])[] = [];
+    for (const chain of [token, ...token.discharges]) {
+      const caveats = readAll(chain, seen, readings);
+      if (isRefusal(caveats)) return caveats;
+      chains.push(caveats);
+    }
+    const holders = new Map<ReadCaveat, string>();
+    for (const caveats of chains)
+      for (const [at, reason] of holderProblems(caveats, signer, requirements.signatures)) {
+        const caveat = caveats[at];
+        if (caveat !== undefined) holders.set(caveat, reason);
+      }
+    return new Authority(token, chains.flat(), holders, requirements);
   }
 
   /** Asks every caveat. Refusals: `caveat_denied`, `token_expired`. */
   refuse(access: Access): Refusal | undefined {
-    for (const [index, { caveat }] of this.#caveats.entries()) {
-      const reason = this.#holders.get(index) ?? caveat.prohibits(access);
-      if (reason !== undefined) return denied(caveat, index, reason);
+    for (const read of this.#caveats) {
+      const reason = this.#holders.get(read) ?? read.caveat.prohibits(access);
+      if (reason !== undefined) return denied(read, reason);
     }
     return undefined;
   }
@@ -118,57 +138,88 @@ export class Authority {
     const protocols: ProtocolClaim[] = [];
     const counts: CountClaim[] = [];
     let messages: ReadonlySet<string> | undefined;
-    let until_ms: number | undefined;
-    for (const [index, { caveat, tail }] of this.#caveats.entries()) {
+    let expires_ms: number | undefined;
+    for (const { caveat, tail, token, index } of this.#caveats) {
       const { text, protocol: expression, count } = caveat;
-      if (caveat.expires_ms !== undefined) until_ms = Math.min(until_ms ?? Infinity, caveat.expires_ms);
+      if (caveat.expires_ms !== undefined) expires_ms = Math.min(expires_ms ?? Infinity, caveat.expires_ms);
       if (caveat.messages !== undefined)
         messages = messages?.intersection(caveat.messages) ?? caveat.messages;
-      if (expression !== undefined) protocols.push({ index, text, expression, tail, until_ms });
-      if (count !== undefined) counts.push({ index, text, count, tail, until_ms });
+      if (expression === undefined && count === undefined) continue;
+      const claim = { index, text, tail, until_ms: this.#expiryBefore(token, index) };
+      if (expression !== undefined) protocols.push({ ...claim, expression });
+      if (count !== undefined) counts.push({ ...claim, token, count });
     }
     const missing = missingCaveat(
-      new Set(this.#caveats.map(({ caveat }) => caveat.name)),
+      new Set(this.#caveats.filter(({ token }) => token === 0).map(({ caveat }) => caveat.name)),
       this.#requirements,
     );
     if (missing !== undefined)
       return refuse("token_invalid", `the token has no ${missing} caveat, which this tenant requires`, {
         token: 0,
       });
-    const root = this.#token.identifier.nonce;
-    const tail = this.#token.caveats.at(-1)?.tail ?? new Uint8Array();
-    return { root, tail, protocols, counts, messages, expires_ms: until_ms };
+    const { identifier, tail } = this.#token;
+    return { root: identifier.nonce, tail, protocols, counts, messages, expires_ms };
+  }
+
+  /**
+   * The earliest `expires` before this place of a chain, and before the caveats that lead to it: of a discharge, what
+   * stands before the caveat that it discharges. What comes after binds only some of those who share the place.
+   */
+  #expiryBefore(token: number, index: number): number | undefined {
+    const own = this.#caveats.flatMap((other) =>
+      other.token === token && other.index < index ? (other.caveat.expires_ms ?? []) : [],
+    );
+    const { discharges } = this.#token.discharges.find((discharge) => discharge.token === token) ?? {};
+    const above = discharges && this.#expiryBefore(discharges.token, discharges.caveat);
+    const earliest = Math.min(...own, above ?? Infinity);
+    return earliest === Infinity ? undefined : earliest;
   }
 }
 
 interface ReadCaveat extends VerifiedCaveat {
+  readonly token: number;
   readonly caveat: Caveat;
 }
 
-function readAll(caveats: readonly VerifiedCaveat[]): readonly ReadCaveat[] | Refusal {
+/** @param seen how many of each kind other macaroons of the request have; these are added */
+function readAll(
+  { token, caveats }: VerifiedChain,
+  seen: Map<CaveatName, number>,
+  readings: Readings,
+): readonly ReadCaveat[] | Refusal {
   const read: ReadCaveat[] = [];
-  const seen = new Map<CaveatName, number>();
   for (const verified of caveats) {
     const { index, text } = verified;
-    const caveat = parseCaveat(text, index);
+    const caveat = readings.read(verified, token);
     if (isRefusal(caveat)) return caveat;
     const { name } = caveat;
+    const here = { token, caveat: { index, text } };
+    if (name === "protocol" && token > 0)
+      return refuse(
+        "unknown_caveat",
+        `${caveatName(index, token)} is refused because a discharge holds no order: only the token itself does`,
+        here,
+      );
     const count = (seen.get(name) ?? 0) + 1;
     const most = MOST[name];
     if (most !== undefined && count > most)
-      return refuse("unknown_caveat", `a token carries at most ${most} ${name} caveats`, {
-        token: 0,
-        caveat: { index, text },
-      });
+      return refuse(
+        "unknown_caveat",
+        `a token carries at most ${most} ${name} caveats, those of its discharges included`,
+        here,
+      );
     seen.set(name, count);
-    read.push({ ...verified, caveat });
+    read.push({ ...verified, token, caveat });
   }
   return read;
 }
 
-function denied({ name, text }: Caveat, index: number, reason: string): Refusal {
+function denied({ caveat: { name, text }, index, token }: ReadCaveat, reason: string): Refusal {
   const code = name === "expires" ? "token_expired" : "caveat_denied";
-  return refuse(code, `caveat ${index} forbids this call: ${reason}`, { token: 0, caveat: { index, text } });
+  return refuse(code, `${caveatName(index, token)} forbids this call: ${reason}`, {
+    token,
+    caveat: { index, text },
+  });
 }
 
 function missingCaveat(names: ReadonlySet<CaveatName>, requirements: Requirements): CaveatName | undefined {
@@ -177,16 +228,25 @@ function missingCaveat(names: ReadonlySet<CaveatName>, requirements: Requirement
   return required.find((name) => !names.has(name));
 }
 
-/** Refuses an expired token before any HMAC is spent on it. Unverified texts are good enough to refuse by. */
-export function refuseExpired(unsafeTexts: readonly string[], now_ms: number): Refusal | undefined {
+/**
+ * Refuses an expired token or discharge before any HMAC is spent on it. Unverified texts are good enough to refuse by.
+ *
+ * @param token which macaroon of the request; a client whose discharge has expired fetches another
+ */
+export function refuseExpired(
+  unsafeTexts: readonly string[],
+  now_ms: number,
+  token = 0,
+): Refusal | undefined {
   for (const [index, text] of unsafeTexts.entries()) {
     if (!text.startsWith("expires ")) continue;
-    const caveat = parseCaveat(text, index);
+    const caveat = parseCaveat(text, index, token);
     if (isRefusal(caveat) || caveat.expires_ms === undefined || now_ms < caveat.expires_ms) continue;
-    return refuse("token_expired", `caveat ${index} forbids this call: it expired at ${text.slice(10)}`, {
-      token: 0,
-      caveat: { index, text },
-    });
+    return refuse(
+      "token_expired",
+      `${caveatName(index, token)} forbids this call: it expired at ${text.slice(10)}`,
+      { token, caveat: { index, text } },
+    );
   }
   return undefined;
 }

@@ -7,7 +7,7 @@
  * that it was bound to (`holders.ts`).
  */
 import { fromHex } from "../bytes.ts";
-import { type Refusal, type RefusalFacts, refuse } from "../errors.ts";
+import { caveatName, type Refusal, type RefusalFacts, refuse } from "../errors.ts";
 import { type Address, formatAddress, isWithin, parseRange } from "../ip.ts";
 import type { Json } from "../json.ts";
 import { CAVEAT_BYTES_MAX } from "../limits.ts";
@@ -246,11 +246,11 @@ function factsOf(condition: Condition): Facts {
 
 const SHAPE = /^([a-z_]+) (=|in|<|>=|<=) (\S(?:.*\S)?)$/;
 
-/** Reads one caveat; the index says which it is in a refusal. */
-export function parseCaveat(text: string, index: number): Caveat | Refusal {
+/** Reads one caveat; the indices of it and of its token say which it is in a refusal. */
+export function parseCaveat(text: string, index: number, token = 0): Caveat | Refusal {
   const unknown = (reason: string, facts: RefusalFacts = {}): Refusal =>
-    refuse("unknown_caveat", `caveat ${index} is refused because ${reason}`, {
-      token: 0,
+    refuse("unknown_caveat", `${caveatName(index, token)} is refused because ${reason}`, {
+      token,
       caveat: { index, text },
       ...facts,
     });

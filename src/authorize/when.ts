@@ -54,19 +54,24 @@ export function readCondition(text: string): Condition | NoCondition {
   }
   const problem = syntaxProblem(expr, variables);
   if (problem !== undefined) return { reason: `its condition ${problem}` };
-  return { variables, unmet: (facts) => unmet(expr, facts) };
+  // Planned once, when it is first asked.
+  let planned: Plan | undefined;
+  const planOnce = (): Plan => {
+    planned ??= plan(ENVIRONMENT, expr);
+    return planned;
+  };
+  return { variables, unmet: (facts) => unmet(expr, planOnce, facts) };
 }
 
-function unmet(expr: Expr, facts: ConditionFacts): string | undefined {
+type Plan = ReturnType<typeof plan>;
+
+function unmet(expr: Expr, planOnce: () => Plan, facts: ConditionFacts): string | undefined {
   const { args, actor, message, now_ms, client } = facts;
   const work = workOf(expr, { args, actor, message, now: "", client });
   if (work > WHEN_WORK_MAX)
     return `its condition may take ${Math.ceil(work)} steps on these arguments, ${WHEN_WORK_MAX} are allowed`;
   try {
-    const result = plan(
-      ENVIRONMENT,
-      expr,
-    )({
+    const result = planOnce()({
       args: toCel(args),
       actor: { ...actor },
       message,

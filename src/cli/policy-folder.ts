@@ -7,6 +7,7 @@ import type { PolicyProblem } from "../policy-file.ts";
 import { admitHandlers, type Modules, publish } from "../publish.ts";
 import { caretLines, type Done, UsageProblem } from "./command.ts";
 import { messageOf, type OpenStore } from "./inputs.ts";
+import { admitInChild } from "./throwaway.ts";
 
 export interface TenantFolder {
   readonly policy: TenantPolicy;
@@ -47,13 +48,16 @@ export function readPolicies(directory: string): Policies | UsageProblem {
 }
 
 /** Reads, parses and admits everything before anything is published; all problems at once. */
-export function readPolicyFolder(directory: string, wasmDirectory?: string): PolicyFolder | UsageProblem {
+export async function readPolicyFolder(
+  directory: string,
+  wasmDirectory?: string,
+): Promise<PolicyFolder | UsageProblem> {
   const policies = readPolicies(directory);
   if (policies instanceof UsageProblem) return policies;
   const tenants: TenantFolder[] = [];
   const problems: FolderProblem[] = [...policies.problems];
   for (const { folder, policy } of policies.tenants) {
-    const handlers = readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"));
+    const handlers = await readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"));
     if (handlers.ok) tenants.push({ policy, modules: handlers.modules });
     else problems.push(...handlers.problems);
   }
@@ -103,7 +107,7 @@ type Handlers =
   | { readonly ok: true; readonly modules: ReadonlyMap<string, Modules> }
   | { readonly ok: false; readonly problems: readonly FolderProblem[] };
 
-function readHandlers(policy: TenantPolicy, wasmDirectory: string): Handlers {
+async function readHandlers(policy: TenantPolicy, wasmDirectory: string): Promise<Handlers> {
   const bytes = new Map<string, Uint8Array>();
   for (const { actor, handler } of Object.values(policy.actors)) {
     const path = join(wasmDirectory, handler.wasm, `${handler.wasm}.wasm`);
@@ -117,7 +121,7 @@ function readHandlers(policy: TenantPolicy, wasmDirectory: string): Handlers {
       };
     }
   }
-  const admitted = admitHandlers(bytes);
+  const admitted = await admitHandlers(bytes, admitInChild);
   if (admitted.ok) return admitted;
   const problems = admitted.problems.map(({ handler, code, detail }) => ({
     place: `${basename(wasmDirectory)}/${handler}`,

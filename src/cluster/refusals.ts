@@ -47,8 +47,3 @@ export function moving(shard: number): Refusal {
 export function draining(): Refusal {
   return refuse("draining", "the node is draining");
 }
-
-/** The caller would no longer hear of it. */
-export function late(): Refusal {
-  return refuse("deadline", "the caller's time was over before the call could run; it had no effect");
-}

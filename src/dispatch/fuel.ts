@@ -3,8 +3,8 @@
  * host allows, whatever its code does.
  *
  * Three mutable globals are added behind the module's own, so no index of the original moves:
- *   __pn_fuel   i64, what is left; each function entry and loop header pays for its whole region in advance,
- *               bulk instructions pay for their length. Below zero: `unreachable`. It starts at 0, so nothing
+ *   __pn_fuel   i64, what is left; function entries, loop headers and what may be passed by pay in advance
+ *               (wasm-meters.ts), bulk instructions pay for their length. Below zero: `unreachable`. It starts at 0, so nothing
  *               runs before the host has paid.
  *   __pn_stack  i64, bytes of call stack left, counted in frames as V8 lays them out at worst. V8's own limit
  *               depends on the machine and on the tier; this one does not.
@@ -19,7 +19,9 @@ import { Writer } from "./wasm-reader.ts";
 import { SECTION, SECTION_ORDER } from "./wasm-sections.ts";
 
 /** Stored with each instrumented module; a change of what the pass emits or charges is a new version. */
-export const FUEL_PASS_VERSION = 1;
+export const FUEL_PASS_VERSION = 2;
+/** The oldest that a node still runs. It is raised where an older pass turns out to let something through. */
+export const FUEL_PASS_VERSION_MIN = 1;
 
 export const FUEL_EXPORT = "__pn_fuel";
 export const STACK_EXPORT = "__pn_stack";
@@ -31,7 +33,7 @@ const LEAF_FRAME_BYTES_MAX = 1024;
 /** Return address, frame pointer, instance, and what a call saves. */
 const FRAME_BYTES = 96;
 /**
- * What a bulk instruction pays when it runs: a base, and its length shifted. It is not part of its region's
+ * What a bulk instruction pays when it runs: a base, and its length shifted. It is not part of its meter's
  * charge, because compilers inline the allocator into loops that hardly ever grow the memory.
  */
 interface Tariff {
@@ -189,7 +191,7 @@ function blockType(out: Writer, results: readonly number[], added: Added): void 
 
 function emitEdit(out: Writer, edit: Edit, added: Added, scratch: number): void {
   switch (edit.kind) {
-    case "loop":
+    case "charge":
       spend(out, added.fuel, scratch, () => out.byte(OP.i64_const).s64(edit.value));
       return;
     case "return":

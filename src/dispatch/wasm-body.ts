@@ -3,16 +3,16 @@
  *
  * Offsets are into the original module; nothing is copied before the module is written anew. The edits stand
  * in the order of their places, so that the fuel pass copies what lies between them. What V8 may spend to compile
-a function is estimated here too, since it follows from these numbers alone.
+ * a function is estimated here too, since it follows from these numbers alone.
  */
 import type { FunctionType } from "./wasm-binary.ts";
 
 /** A change at a byte offset: something inserted there, `removed` bytes of the original dropped. */
 export interface Edit {
-  readonly kind: "loop" | "return" | "bytes" | "elements" | "grow";
+  readonly kind: "charge" | "return" | "bytes" | "elements" | "grow";
   readonly at: number;
   readonly removed: number;
-  /** Of a loop: the cost of its region. Of a return: how many blocks it leaves. */
+  /** Of a charge: its fuel. Of a return: how many blocks it leaves. */
   value: number;
 }
 
@@ -28,21 +28,22 @@ export interface Body {
   readonly locals: number;
   /** Deepest operand stack. */
   readonly stack: number;
-  readonly loops: number;
+  /** How often it pays, its entry aside. */
+  readonly charges: number;
   /** Does it call other functions? Then its frame counts. */
   readonly calls: boolean;
-  /** Cost of the region outside all loops, and of the call's own frame. */
+  /** What its entry pays, its own frame included. */
   readonly entry_cost: number;
   readonly edits: readonly Edit[];
 }
 
-/** A loop header makes V8 keep and spill every slot: it costs as much as so many bytes of other code. */
-const LOOP_BYTES = 24;
+/** A charge is a branch, and at a loop header V8 keeps and spills every slot: as much as so many bytes of other code. */
+const CHARGE_BYTES = 24;
 
 /** What V8 may spend to compile the function (see `WASM_FUNCTION_SLOTS_MAX`). */
 export function slotsOf(body: Body): number {
   const bytes = body.code_end - body.groups_start;
-  return (bytes + LOOP_BYTES * body.loops) * (body.locals + body.stack);
+  return (bytes + CHARGE_BYTES * body.charges) * (body.locals + body.stack);
 }
 
 export const NO_VALUES: FunctionType = { params: [], results: [] };
@@ -54,6 +55,4 @@ export interface Frame {
   readonly type: FunctionType;
   /** Operands below the block. */
   readonly base: number;
-  /** The loop whose region this block belongs to; undefined outside all loops. */
-  readonly region: Edit | undefined;
 }

@@ -2,9 +2,8 @@
  * One bounded walk over one function's code.
  *
  * `readBody` checks every instruction against the whitelist and the bounds, and answers where the fuel pass
- * has to change the code, with the costs already summed. Code is cut into regions: the function outside all
- * loops, and each loop without its inner ones. Between two entries of a region each of its instructions runs
- * at most once, so one charge for the whole region at its entry is an upper bound of the work in it.
+ * has to change the code, with the costs already summed (wasm-meters.ts). Between two passes of a meter each
+ * instruction that is charged to it runs at most once, so what it pays is an upper bound of the work.
  */
 import {
   WASM_BLOCK_NESTING_MAX,
@@ -25,6 +24,8 @@ import {
 import type { AdmissionProblem, FunctionType, Module, ProblemCode } from "./wasm-binary.ts";
 import { type Body, type Edit, type Frame, NO_VALUES, slotsOf } from "./wasm-body.ts";
 import { skipImmediate } from "./wasm-immediates.ts";
+import { Meters } from "./wasm-meters.ts";
+import { nameFunction } from "./wasm-names.ts";
 import { Reader } from "./wasm-reader.ts";
 import { refusedType } from "./wasm-sections.ts";
 
@@ -35,7 +36,10 @@ export function readBody(module: Module, index: number): Body | AdmissionProblem
     return { code: "module_invalid", detail: `function ${index} has no type` };
   if (span.end - span.start > WASM_FUNCTION_BYTES_MAX) {
     const size = `${span.end - span.start} bytes of code; at most ${WASM_FUNCTION_BYTES_MAX} are admitted`;
-    return { code: "bound_exceeded", detail: `function ${index} has ${size}: split it` };
+    return {
+      code: "bound_exceeded",
+      detail: `${nameFunction(module, index)} at byte ${span.start} has ${size}: split it`,
+    };
   }
   return new BodyWalk(module, index, type, new Reader(module.bytes, span.start, span.end)).run();
 }
@@ -45,13 +49,13 @@ class BodyWalk {
   readonly #index: number;
   readonly #type: FunctionType;
   readonly #reader: Reader;
+  /** Where the function stands in the module. */
+  readonly #start: number;
   readonly #frames: Frame[] = [];
   readonly #edits: Edit[] = [];
-  #region: Edit | undefined;
-  #entry_cost = 0;
+  readonly #meters = new Meters(() => this.#edit("charge", this.#reader.at, 0));
   #height = 0;
   #height_max = 0;
-  #loops = 0;
   #calls = false;
   #problem: AdmissionProblem | undefined;
 
@@ -60,6 +64,7 @@ class BodyWalk {
     this.#index = index;
     this.#type = type;
     this.#reader = reader;
+    this.#start = reader.at;
   }
 
   run(): Body | AdmissionProblem {
@@ -68,14 +73,19 @@ class BodyWalk {
     const groups_start = reader.at;
     const locals = this.#readLocals(local_groups);
     const code_start = reader.at;
-    this.#frames.push({ kind: OP.block, type: this.#type, base: 0, region: undefined });
+    this.#frames.push({ kind: OP.block, type: this.#type, base: 0 });
+    this.#meters.enter(OP.block);
     while (this.#frames.length > 0 && reader.failure === undefined && this.#problem === undefined)
       this.#step();
     if (reader.failure === undefined && this.#problem === undefined && !reader.done)
       reader.fail("code after the function's end");
     if (this.#problem !== undefined) return this.#problem;
     if (reader.failure !== undefined)
-      return { code: "module_invalid", detail: `function ${this.#index}: ${reader.failure}` };
+      return {
+        code: "module_invalid",
+        detail: `${nameFunction(this.#module, this.#index)}: ${reader.failure}`,
+      };
+    const edits = this.#edits.filter(({ kind, value }) => kind !== "charge" || value > 0);
     return this.#checkSlots({
       index: this.#index,
       type: this.#type,
@@ -85,16 +95,16 @@ class BodyWalk {
       code_end: reader.end,
       locals,
       stack: this.#height_max,
-      loops: this.#loops,
+      charges: edits.filter(({ kind }) => kind === "charge").length,
       calls: this.#calls,
-      entry_cost: this.#entry_cost + locals,
-      edits: this.#edits,
+      entry_cost: this.#meters.entry_cost + locals,
+      edits,
     });
   }
 
   #checkSlots(body: Body): Body | AdmissionProblem {
     if (slotsOf(body) <= WASM_FUNCTION_SLOTS_MAX) return body;
-    const code = `${body.code_end - body.groups_start} bytes of code (${body.loops} loops)`;
+    const code = `${body.code_end - body.groups_start} bytes of code (${body.charges} branches)`;
     const slots = `${body.locals} locals and ${body.stack} operands`;
     return this.#refuse(
       "bound_exceeded",
@@ -103,8 +113,8 @@ class BodyWalk {
   }
 
   #refuse(code: ProblemCode, detail: string, at?: number): AdmissionProblem {
-    const where = at === undefined ? "" : ` at byte ${at}`;
-    this.#problem ??= { code, detail: `function ${this.#index}${where}: ${detail}` };
+    const where = `${nameFunction(this.#module, this.#index)} at byte ${at ?? this.#start}`;
+    this.#problem ??= { code, detail: `${where}: ${detail}` };
     return this.#problem;
   }
 
@@ -135,7 +145,7 @@ class BodyWalk {
       this.#refuse("feature_forbidden", `${name}: ${explainForbidden(code)}`, at);
       return;
     }
-    this.#charge(instruction.fuel);
+    this.#meters.pay(instruction.fuel);
     if (instruction.immediate === "control") {
       this.#pop(instruction.pops);
       this.#control(code, at);
@@ -148,11 +158,6 @@ class BodyWalk {
     if (code === OP.memory_grow) this.#edit("grow", at, this.#reader.at - at);
     const unit = prefixed === undefined ? undefined : bulkUnit(prefixed);
     if (unit !== undefined) this.#edit(unit, at, 0);
-  }
-
-  #charge(fuel: number): void {
-    if (this.#region === undefined) this.#entry_cost += fuel;
-    else this.#region.value += fuel;
   }
 
   #edit(kind: Edit["kind"], at: number, removed: number, value = 0): Edit {
@@ -182,19 +187,24 @@ class BodyWalk {
       case OP.end:
         return this.#close();
       case OP.br_if:
-        this.#reader.u32();
+        this.#meters.leave(this.#reader.u32());
+        this.#meters.pass();
         return;
       case OP.call:
       case OP.call_indirect:
         return this.#call(code);
       case OP.br:
-        this.#reader.u32();
+        this.#meters.leave(this.#reader.u32());
         break;
       case OP.br_table:
         this.#targets(at);
         break;
       case OP.return:
         this.#edit("return", at, 1, this.#frames.length - 1);
+        this.#meters.leave(this.#frames.length - 1);
+        break;
+      case OP.unreachable:
+        this.#meters.leave(this.#frames.length - 1);
         break;
     }
     this.#height = this.#frames.at(-1)?.base ?? 0;
@@ -203,8 +213,9 @@ class BodyWalk {
   #open(kind: number, at: number): void {
     const type = this.#blockType();
     this.#pop(type.params.length);
-    const base = this.#height;
-    this.#frames.push({ kind, type, base, region: this.#region });
+    this.#frames.push({ kind, type, base: this.#height });
+    this.#meters.enter(kind);
+    if (kind === OP.loop) this.#meters.pay(INSTRUCTIONS[OP.loop]?.fuel ?? 0);
     this.#push(type.params.length);
     if (this.#frames.length > WASM_BLOCK_NESTING_MAX) {
       this.#refuse(
@@ -213,23 +224,21 @@ class BodyWalk {
         at,
       );
     }
-    if (kind !== OP.loop) return;
-    this.#loops++;
-    this.#region = this.#edit("loop", this.#reader.at, 0, INSTRUCTIONS[OP.loop]?.fuel);
   }
 
   #else(): void {
     const frame = this.#frames.at(-1);
-    if (frame?.kind !== OP.if) this.#reader.fail("an else without its if");
-    else this.#height = frame.base + frame.type.params.length;
+    if (frame?.kind !== OP.if) return this.#reader.fail("an else without its if");
+    this.#height = frame.base + frame.type.params.length;
+    this.#meters.otherwise();
   }
 
   #close(): void {
     const frame = this.#frames.pop();
     if (frame === undefined) return;
-    this.#region = frame.region;
     this.#height = frame.base;
     this.#push(frame.type.results.length);
+    this.#meters.close();
   }
 
   /** Empty, one value type, or the index of a function type. */
@@ -267,6 +276,6 @@ class BodyWalk {
       this.#refuse("bound_exceeded", `br_table has ${count} targets; ${bound}`, at);
       return;
     }
-    for (let i = 0; i <= count; i++) this.#reader.u32();
+    for (let i = 0; i <= count; i++) this.#meters.leave(this.#reader.u32());
   }
 }

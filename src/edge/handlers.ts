@@ -1,5 +1,6 @@
 /** Handlers on an edge node: workerd compiles no bytes at run time, so those run that were bundled with the worker. */
-import { type Handlers, type Run, runOf } from "../handlers.ts";
+import { turnsHere } from "../dispatch/turns.ts";
+import type { Handlers, Run } from "../handlers.ts";
 
 /** Compiled by the platform, by the hash of the instrumented module. */
 export type Bundled = ReadonlyMap<string, WebAssembly.Module>;
@@ -11,8 +12,8 @@ export class EdgeHandlers implements Handlers {
     this.#bundled = bundled;
   }
 
-  async get(hash: string): Promise<Run | undefined> {
+  async get(hash: string, tenant: string): Promise<Run | undefined> {
     const module = this.#bundled.get(hash);
-    return module && runOf(module);
+    return module && ((...turn) => turnsHere.run({ hash, module }, tenant, ...turn));
   }
 }

@@ -16,8 +16,8 @@ import { readMeta } from "../cluster/meta.ts";
 import { readOwnership } from "../cluster/ownership.ts";
 import { shardOf } from "../cluster/pages.ts";
 import { Placement } from "../cluster/placement.ts";
-import { draining, late, moving } from "../cluster/refusals.ts";
-import { type Code, isRefusal, type Problem, type Refusal, refuse } from "../errors.ts";
+import { draining, moving } from "../cluster/refusals.ts";
+import { type Code, isRefusal, late, type Problem, type Refusal, refuse } from "../errors.ts";
 import { PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
 

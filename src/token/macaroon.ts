@@ -33,12 +33,38 @@ export interface VerifiedCaveat {
   readonly tailBefore: Uint8Array;
 }
 
+/** A third-party caveat whose discharge is there and verified. */
+export interface VerifiedThirdParty {
+  readonly index: number;
+  /** What it is called in a refusal. */
+  readonly text: string;
+  /** The chain signature after it. A secret. */
+  readonly tail: Uint8Array;
+}
+
+/** One macaroon of a request: the root token or a discharge. */
+export interface VerifiedChain {
+  /** Which macaroon of the request, counted from 0; the root is 0. */
+  readonly token: number;
+  /** First-party caveats in order: what must be asked. */
+  readonly caveats: readonly VerifiedCaveat[];
+  readonly thirdParties: readonly VerifiedThirdParty[];
+  /** The last chain signature, of a discharge before it was bound. A secret. */
+  readonly tail: Uint8Array;
+}
+
+export interface VerifiedDischarge extends VerifiedChain {
+  /** The caveat that it discharges, of the root or of another discharge. */
+  readonly discharges: { readonly token: number; readonly caveat: number };
+}
+
 declare const verified: unique symbol;
 
-export interface VerifiedMacaroon {
+export interface VerifiedMacaroon extends VerifiedChain {
   readonly [verified]: true;
   readonly identifier: Identifier;
-  readonly caveats: readonly VerifiedCaveat[];
+  /** Each after the one whose caveat it discharges. */
+  readonly discharges: readonly VerifiedDischarge[];
 }
 
 /** The first MAC input of a Postern token, as text: `postern/1 tenant=<t> kid=<n> nonce=<22 base64url>`. */

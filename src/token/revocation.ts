@@ -15,10 +15,10 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { concat, fromUtf8, toHex, utf8 } from "../bytes.ts";
 import { decodeChecked, encodeChecked } from "../checked.ts";
-import { type Refusal, type RefusalFacts, refuse } from "../errors.ts";
+import { caveatName, type Refusal, type RefusalFacts, refuse } from "../errors.ts";
 import { REVOCATION_GRACE_MS, REVOCATIONS_PER_PAGE, REVOCATIONS_PER_TENANT_MAX } from "../limits.ts";
 import { HOLDER, TENANT_NAME } from "../names.ts";
-import type { VerifiedMacaroon } from "./macaroon.ts";
+import type { VerifiedChain, VerifiedMacaroon } from "./macaroon.ts";
 
 /** Each kind, with the shape of the value that says what is revoked. */
 const VALUES = {
@@ -114,31 +114,49 @@ export class RevocationSet {
     return this.#refuseHolder(token, signer) ?? this.#refuseSubtree(token);
   }
 
-  #refuseHolder({ caveats }: VerifiedMacaroon, signer: string): Refusal | undefined {
+  #refuseHolder(token: VerifiedMacaroon, signer: string): Refusal | undefined {
     const holders = this.#until_ms.holder;
     if (holders.size === 0) return undefined;
     if (holders.has(signer)) return revoked("the key that signed the request was revoked");
-    // A former holder's key may have signed the delegation: then what comes after is the thief's.
-    const named = caveats.find(({ text }) => holders.has(holderNamedBy(text)));
-    return named && revoked(`the key that caveat ${named.index} names was revoked`, { caveat: named });
+    for (const chain of chainsOf(token)) {
+      // A former holder's key may have signed the delegation: then what comes after is the thief's.
+      const named = chain.caveats.find(({ text }) => holders.has(holderNamedBy(text)));
+      if (named === undefined) continue;
+      const { index, text } = named;
+      const facts = { token: chain.token, caveat: { index, text } };
+      return revoked(`the key that ${caveatName(index, chain.token)} names was revoked`, facts);
+    }
+    return undefined;
   }
 
-  #refuseSubtree({ caveats }: VerifiedMacaroon): Refusal | undefined {
-    const subtrees = this.#until_ms.subtree;
-    if (subtrees.size === 0) return undefined;
-    const cut = caveats.find(({ tail }) => subtrees.has(subtreeDigest(tail)));
-    return cut && revoked(`what descends from caveat ${cut.index} was revoked`, { caveat: cut });
+  #refuseSubtree(token: VerifiedMacaroon): Refusal | undefined {
+    if (this.#until_ms.subtree.size === 0) return undefined;
+    for (const chain of chainsOf(token)) {
+      const cut = [...chain.caveats, ...chain.thirdParties].find(({ tail }) => this.#cuts(tail));
+      // Of it no more than these two: it carries its tail.
+      if (cut !== undefined)
+        return revoked(`what descends from ${caveatName(cut.index, chain.token)} was revoked`, {
+          token: chain.token,
+          caveat: { index: cut.index, text: cut.text },
+        });
+      if (this.#cuts(chain.tail)) return revoked("this very token was revoked", { token: chain.token });
+    }
+    return undefined;
+  }
+
+  #cuts(tail: Uint8Array): boolean {
+    return this.#until_ms.subtree.has(subtreeDigest(tail));
   }
 }
+
+const chainsOf = (token: VerifiedMacaroon): readonly VerifiedChain[] => [token, ...token.discharges];
 
 function holderNamedBy(caveat: string): string {
   return /^(?:holder|delegate) = (\S+)/.exec(caveat)?.[1] ?? "";
 }
 
-function revoked(detail: string, { caveat }: Pick<RefusalFacts, "caveat"> = {}): Refusal {
-  if (caveat === undefined) return refuse("token_revoked", detail, { token: 0 });
-  // Only these two: the caveat at hand carries its tail.
-  return refuse("token_revoked", detail, { token: 0, caveat: { index: caveat.index, text: caveat.text } });
+function revoked(detail: string, facts: Pick<RefusalFacts, "token" | "caveat"> = { token: 0 }): Refusal {
+  return refuse("token_revoked", detail, facts);
 }
 
 export const feedPrefix = (tenant: string): string => `revoked/${tenant}/`;

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Actors } from "../../src/actor/actors.ts";
 import { decodeEntry, stateAfter } from "../../src/actor/entry.ts";
-import { type Answer, type Call, Shard } from "../../src/actor/shard.ts";
+import type { Answer, Call, Shard } from "../../src/actor/shard.ts";
 import type { Message } from "../../src/actor/word.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
@@ -14,7 +14,7 @@ import { printProtocol } from "../../src/protocol/print.ts";
 import { type BatchCall, resultOf } from "../../src/sdk/batch.ts";
 import { anyLetter, anyProtocol } from "../protocol/arbitrary.ts";
 import { prefixes, WORD_LENGTH_MAX } from "../protocol/oracle.ts";
-import { batchOf, caveat, protocols, TOOK } from "./counter.ts";
+import { batchOf, caveat, shardOf, TOOK } from "./counter.ts";
 import { LEDGER, ledgerBatch, ledgerRun, messagesOf, singly } from "./ledger.ts";
 import { changesOf, loaded, Shelf, ShelfLog } from "./shelf.ts";
 
@@ -30,7 +30,7 @@ class Node {
     this.shelf = shelf;
     this.log = new ShelfLog(shelf);
     this.actors = shelf.recover();
-    this.shard = new Shard(this.actors, this.log, protocols, shelf.read);
+    this.shard = shardOf({ actors: this.actors, log: this.log, read: shelf.read });
   }
 
   async each(calls: readonly Call[]): Promise<(Answer | Refusal)[]> {
@@ -87,7 +87,7 @@ describe("a batch", () => {
       const entry = decodeEntry(text);
       const after = stateAfter(entry, state) ?? state;
       for (const [message, args, seed, reply] of entry.turns) {
-        const turn = ledgerRun({ state, message, args, seed, now_ms: entry.at, actor: "account/1" });
+        const turn = await ledgerRun({ state, message, args, seed, now_ms: entry.at, actor: "account/1" });
         if (isRefusal(turn)) throw new Error(turn.detail);
         expect(turn.reply).toEqual(reply);
         state = turn.state ?? state;
@@ -205,9 +205,9 @@ describe("a batch that fails", () => {
 describe("bounds", () => {
   test("the turns of a batch share the fuel of one turn", async () => {
     const given: number[] = [];
-    const messages = messagesOf([open, deposit(), deposit()], (turn, fuel) => {
+    const messages = messagesOf([open, deposit(), deposit()], async (turn, { fuel }) => {
       given.push(fuel);
-      const done = ledgerRun(turn);
+      const done = await ledgerRun(turn);
       return isRefusal(done) ? done : { ...done, fuel: TURN_FUEL_MAX / 2 };
     });
     await new Node().shard.call(ledgerBatch(messages));
@@ -217,8 +217,8 @@ describe("bounds", () => {
   test("and its output", async () => {
     const node = new Node();
     const large = (output_bytes: number) =>
-      messagesOf([open, echo(1), echo(2)], (turn) => {
-        const done = ledgerRun(turn);
+      messagesOf([open, echo(1), echo(2)], async (turn) => {
+        const done = await ledgerRun(turn);
         return isRefusal(done) || turn.message === "open" ? done : { ...done, output_bytes };
       });
     const half = (TURN_OUTPUT_BYTES_MAX - TOOK.output_bytes) / 2;
@@ -291,8 +291,8 @@ const anyDraft: fc.Arbitrary<Draft> = fc.record({
 const becoming = (messages: readonly Message[], drafts: readonly Pick<Draft, "become">[]): Message[] =>
   messages.map((message, i) => {
     const become = drafts[i]?.become;
-    const run: Message["run"] = (turn, fuel) => {
-      const done = message.run(turn, fuel);
+    const run: Message["run"] = async (...turn) => {
+      const done = await message.run(...turn);
       return isRefusal(done) || become === undefined ? done : { ...done, become };
     };
     return Object.assign({}, message, { run });
@@ -496,7 +496,7 @@ test("who has moved what refuses is told as it was at that call", async () => {
 });
 
 describe("law: a word is admitted exactly if it is admitted step by step", () => {
-  const ok = () => ({ ...TOOK, reply: null, state: "1" });
+  const ok = async () => ({ ...TOOK, reply: null, state: "1" });
   const message = (name: string, index: number): Message => ({
     name,
     args: null,
@@ -566,7 +566,7 @@ test("a batch's turns see the behaviour that the actor lives under", async () =>
 });
 
 test("what a handler refuses in the middle is refused as it said", async () => {
-  const messages = messagesOf([open, deposit(), deposit()], (turn) =>
+  const messages = messagesOf([open, deposit(), deposit()], async (turn) =>
     turn.message === "deposit" ? refuse("handler_trapped", "unreachable") : ledgerRun(turn),
   );
   expect(await new Node().shard.call(ledgerBatch(messages))).toMatchObject({

@@ -1,9 +1,9 @@
 /** An actor becomes what its handler names, if it is narrower: the messages that it is prepared for follow its state. */
 import { describe, expect, test } from "vitest";
 import type { Actor } from "../../src/actor/actor.ts";
-import { type Answer, Shard } from "../../src/actor/shard.ts";
+import type { Answer, Shard } from "../../src/actor/shard.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
-import { BEHAVIOUR, callOf, caveat, type Given, type PlainRun, protocols, run } from "./counter.ts";
+import { BEHAVIOUR, callOf, caveat, type Given, type PlainRun, run, shardOf } from "./counter.ts";
 import { changesOf, loaded, Shelf, ShelfLog } from "./shelf.ts";
 
 const BECOME = new Map([
@@ -21,7 +21,7 @@ class Node {
   constructor(shelf = new Shelf()) {
     this.shelf = shelf;
     this.actors = shelf.recover();
-    this.shard = new Shard(this.actors, new ShelfLog(shelf), protocols, shelf.read);
+    this.shard = shardOf({ actors: this.actors, log: new ShelfLog(shelf), read: shelf.read });
   }
 
   /** @param become what the handler says beside its reply */

@@ -7,7 +7,13 @@
 
 import type { Actor, MonitorState } from "../../src/actor/actor.ts";
 import { isOver } from "../../src/actor/per-root.ts";
-import type { Call, CaveatMonitor, Protocols } from "../../src/actor/shard.ts";
+import {
+  type Call,
+  type CaveatMonitor,
+  type Protocols,
+  Shard,
+  type ShardOptions,
+} from "../../src/actor/shard.ts";
 import type { Message, TurnResult, Word } from "../../src/actor/word.ts";
 import type { Turn } from "../../src/dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
@@ -31,13 +37,14 @@ export function account(state: string | undefined): Account {
 }
 
 /** A handler as tests write it: what its turns take of the bounds is the same for all. */
-export type PlainRun = (turn: Turn) => Pick<TurnResult, "reply" | "state" | "become"> | Refusal;
+export type PlainRun = (turn: Turn) => PlainResult | Promise<PlainResult>;
+type PlainResult = Pick<TurnResult, "reply" | "state" | "become"> | Refusal;
 
 export const TOOK = { fuel: 1, output_bytes: 100 };
 
 export function metered(run: PlainRun): Message["run"] {
-  return (turn) => {
-    const result = run(turn);
+  return async (turn) => {
+    const result = await run(turn);
     return isRefusal(result) ? result : { ...result, ...TOOK };
   };
 }
@@ -45,7 +52,7 @@ export function metered(run: PlainRun): Message["run"] {
 const CHANGE: Readonly<Record<string, number>> = { deposit: 1, withdraw: -1 };
 
 /** Refuses to go below zero; `balance` leaves the state alone. The reply says how many turns there were. */
-export const run: PlainRun = ({ state, message, seed }) => {
+export const run = ({ state, message, seed }: Turn): PlainResult => {
   const { balance, turns } = account(state);
   if (message === "balance") return { reply: { turns: turns.length, balance }, state: undefined };
   const next = balance + (CHANGE[message] ?? 0);
@@ -78,6 +85,7 @@ export function batchOf(word: Word<Message>, given: Partial<Call> = {}): Call {
     signer: "ab".repeat(32),
     token: { root: "r", digest: "t" },
     now_ms: NOW_MS,
+    deadline_ms: Number.POSITIVE_INFINITY,
     behaviour: BEHAVIOUR,
     become: new Map(),
     monitors: [],
@@ -100,6 +108,11 @@ export const protocols: Protocols = {
   step: stepAll,
   widening: findWidening,
 };
+
+/** As the server puts it together. No time passes, unless the test says so. */
+export function shardOf(parts: Pick<ShardOptions, "actors" | "log" | "read"> & Partial<ShardOptions>): Shard {
+  return new Shard({ protocols, now_ms: () => 0, ...parts });
+}
 
 export function compiled(expression: string): Automaton {
   const automaton = protocols.compile(expression);

@@ -3,16 +3,16 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Actor } from "../../src/actor/actor.ts";
 import { type CaveatCount, type CountState, countAll } from "../../src/actor/counts.ts";
-import { Shard } from "../../src/actor/shard.ts";
+import type { Shard } from "../../src/actor/shard.ts";
 import type { Count } from "../../src/authorize/values.ts";
 import { isRefusal } from "../../src/errors.ts";
 import { COUNTS_PER_ACTOR_MAX, COUNTS_PER_ROOT_MAX, RATE_SLOTS } from "../../src/limits.ts";
 import { outcome, refused } from "../token/outcome.ts";
-import { callOf, caveat, NOW_MS, protocols } from "./counter.ts";
+import { callOf, caveat, NOW_MS, shardOf } from "./counter.ts";
 import { loaded, Shelf, ShelfLog } from "./shelf.ts";
 
 function counting(id: string, count: Count, until_ms?: number): CaveatCount {
-  return { id, count, caveat: { index: 4, text: "the caveat" }, until_ms };
+  return { id, count, token: 0, caveat: { index: 4, text: "the caveat" }, until_ms };
 }
 
 const uses = (most: number, id = "u", until_ms?: number): CaveatCount => counting(id, { most }, until_ms);
@@ -211,7 +211,7 @@ describe("at the actor", () => {
       this.shelf = shelf;
       const log = new ShelfLog(shelf);
       this.#actors = shelf.recover();
-      this.shard = new Shard(this.#actors, log, protocols, shelf.read);
+      this.shard = shardOf({ actors: this.#actors, log, read: shelf.read });
     }
 
     async call(message: string, given: Parameters<typeof callOf>[1] = {}): Promise<string> {

@@ -2,17 +2,18 @@
  * Whatever leaves memory, is written, is lost before it was written, or is read at a bad moment: no call can tell.
  *
  * Two shards take the same calls. One never forgets anything and has no checkpoint; the other one lives through
- * captures, evictions, slow reads and restarts. Their answers, and what is left in the end, are the same.
+ * captures, evictions, slow reads, slow turns and restarts. Their answers, and what is left in the end, are the same.
  */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { Actors } from "../../src/actor/actors.ts";
-import { type Answer, type Call, Shard } from "../../src/actor/shard.ts";
+import type { Answer, Call, Shard } from "../../src/actor/shard.ts";
+import type { Message } from "../../src/actor/word.ts";
 import type { Capture } from "../../src/cluster/records.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import { ACTOR_IDLE_MS } from "../../src/limits.ts";
-import { callOf, caveat, monitorsLeft, NOW_MS, protocols } from "./counter.ts";
-import { Gate, loaded, Shelf, ShelfLog } from "./shelf.ts";
+import { callOf, caveat, monitorsLeft, NOW_MS, shardOf } from "./counter.ts";
+import { Gate, loaded, quiet, Shelf, ShelfLog } from "./shelf.ts";
 
 const IDS = ["account/1", "account/2"];
 const CAVEATS = ["open ; (deposit ; withdraw)*", "(deposit | balance)*", "balance ; (open | deposit)*"];
@@ -24,7 +25,7 @@ type Step =
   | { readonly do: "capture"; readonly early: boolean }
   | { readonly do: "settle"; readonly durable: boolean }
   | { readonly do: "evict"; readonly all: boolean }
-  | { readonly do: "hold reads" | "let reads pass" | "turn" | "restart" };
+  | { readonly do: "hold reads" | "let reads pass" | "hold turns" | "let turns pass" | "pause" | "restart" };
 
 const anyCall = fc
   .record({
@@ -67,7 +68,9 @@ const anySteps: fc.Arbitrary<readonly Step[]> = fc.array(
     {
       weight: 4,
       arbitrary: fc.constantFrom(
-        ...(["hold reads", "let reads pass", "turn", "restart"] as const).map((name) => ({ do: name })),
+        ...(
+          ["hold reads", "let reads pass", "hold turns", "let turns pass", "pause", "restart"] as const
+        ).map((name) => ({ do: name })),
       ),
     },
   ),
@@ -78,6 +81,7 @@ const anySteps: fc.Arbitrary<readonly Step[]> = fc.array(
 class Forgetful {
   readonly shelf = new Shelf();
   readonly reads = new Gate();
+  readonly turns = new Gate();
   /** Every other slow read looks at the checkpoint before it waits, the rest after it. */
   readonly read = async (key: string): Promise<readonly string[]> => {
     const before = await this.shelf.read(key);
@@ -97,11 +101,15 @@ class Forgetful {
 
   #open(): Shard {
     this.#actors = this.shelf.recover();
-    return new Shard(this.#actors, new ShelfLog(this.shelf), protocols, this.read);
+    return shardOf({ actors: this.#actors, log: new ShelfLog(this.shelf), read: this.read });
   }
 
-  call(call: Call): Promise<Answer | Refusal> {
-    return this.#shard.call(call);
+  call({ word: [message], ...call }: Call): Promise<Answer | Refusal> {
+    const run: Message["run"] = async (...turn) => {
+      await this.turns.passed();
+      return message.run(...turn);
+    };
+    return this.#shard.call({ ...call, word: [{ ...message, run }] });
   }
 
   /** @param early some of the lines are asked for at once, not after later calls */
@@ -131,12 +139,6 @@ class Forgetful {
   }
 }
 
-async function turn(): Promise<void> {
-  await new Promise((resolve) => {
-    setImmediate(resolve);
-  });
-}
-
 /** @returns what each call was answered, and what is left for later ones */
 async function forgetful(steps: readonly Step[]) {
   const shard = new Forgetful();
@@ -144,19 +146,22 @@ async function forgetful(steps: readonly Step[]) {
   let now_ms = NOW_MS;
   const answered = async () => {
     shard.reads.open();
+    shard.turns.open();
     await Promise.all(answers);
   };
   for (const step of steps) {
     if (step.do === "call") answers.push(shard.call({ ...step.call, now_ms }));
     else if (step.do === "capture") {
       // The shelf's log must have what the capture holds: entries in flight are the business of the real one.
-      await turn();
+      await quiet();
       shard.capture(step.early);
     } else if (step.do === "settle") shard.settle(step.durable);
     else if (step.do === "evict") shard.evict(step.all);
     else if (step.do === "hold reads") shard.reads.close();
     else if (step.do === "let reads pass") shard.reads.open();
-    else if (step.do === "turn") await turn();
+    else if (step.do === "hold turns") shard.turns.close();
+    else if (step.do === "let turns pass") shard.turns.open();
+    else if (step.do === "pause") await quiet();
     else {
       await answered();
       if (step.do === "wait") now_ms += step.ms;
@@ -169,7 +174,7 @@ async function forgetful(steps: readonly Step[]) {
 
 async function unforgetting(steps: readonly Step[]) {
   const [shelf, actors] = [new Shelf(), new Actors()];
-  const shard = new Shard(actors, new ShelfLog(shelf), protocols, shelf.read);
+  const shard = shardOf({ actors, log: new ShelfLog(shelf), read: shelf.read });
   const answers: (Answer | Refusal)[] = [];
   let now_ms = NOW_MS;
   for (const step of steps) {
@@ -190,7 +195,7 @@ async function left(actors: Actors, read: Shelf["read"], now_ms: number) {
   return { actors: seen, nonces: new Map(actors.nonces()) };
 }
 
-test("law: captures, evictions, slow reads and restarts change no answer", async () => {
+test("law: captures, evictions, slow reads, slow turns and restarts change no answer", async () => {
   let [accepted, refused, kept] = [0, 0, 0];
   await fc.assert(
     fc.asyncProperty(anySteps, async (steps) => {

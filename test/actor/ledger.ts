@@ -19,7 +19,7 @@ export interface Ledger {
 }
 
 /** `deposit` and `withdraw` take a number and answer the balance; `echo` answers its arguments. */
-export function ledgerRun({ state, message, args, seed }: Turn): TurnResult | Refusal {
+export async function ledgerRun({ state, message, args, seed }: Turn): Promise<TurnResult | Refusal> {
   const { balance, turns }: Ledger = state === undefined ? { balance: 0, turns: [] } : JSON.parse(state);
   if (message === "echo") return { ...TOOK, reply: args, state: undefined };
   if (message === "balance") return { ...TOOK, reply: { balance, turns: [...turns] }, state: undefined };

@@ -11,7 +11,7 @@ import { expect, test } from "vitest";
 import type { Actors } from "../../src/actor/actors.ts";
 import { decodeEntry } from "../../src/actor/entry.ts";
 import { writeRecord } from "../../src/actor/record.ts";
-import { type Answer, type Call, type CaveatMonitor, type EntryLog, Shard } from "../../src/actor/shard.ts";
+import type { Answer, Call, CaveatMonitor, EntryLog, Shard } from "../../src/actor/shard.ts";
 import { authorize } from "../../src/authorize/authorize.ts";
 import { formatLabelledProtocol } from "../../src/authorize/caveats.ts";
 import { toHex, utf8 } from "../../src/bytes.ts";
@@ -30,8 +30,8 @@ import { anyLetter, anyProtocol, repeat } from "../protocol/arbitrary.ts";
 import { begin, follow, type Nfa, nfaOf, type States, sizeOf } from "../protocol/nfa.ts";
 import { LETTERS } from "../protocol/oracle.ts";
 import { must } from "../support/gate.ts";
-import { callOf, compiled, NOW_MS, protocols } from "./counter.ts";
-import { loaded, Shelf } from "./shelf.ts";
+import { callOf, compiled, NOW_MS, protocols, shardOf } from "./counter.ts";
+import { loaded, quiet, Shelf } from "./shelf.ts";
 
 const SECRET = new Secret(utf8("a root key of a tenant, 32 bytes"));
 const ADDRESS = "t/account/1";
@@ -156,6 +156,7 @@ class SlowLog implements EntryLog {
     readonly settled: PromiseWithResolvers<Refusal | undefined>;
   }[] = [];
   #last: Promise<Refusal | undefined> = Promise.resolve(undefined);
+  readonly ended = undefined;
   appended = 0;
   landed = 0;
 
@@ -233,7 +234,7 @@ class World {
   #start(): void {
     this.#actors = this.#shelf.recover();
     this.#log = new SlowLog(this.#shelf);
-    this.#shard = new Shard(this.#actors, this.#log, protocols, this.#shelf.read);
+    this.#shard = shardOf({ actors: this.#actors, log: this.#log, read: this.#shelf.read });
   }
 
   #token(macaroon: Macaroon): Token | undefined {
@@ -292,7 +293,8 @@ class World {
     const before = writeRecord(ADDRESS, actor, NOW_MS);
     const entries = this.#log.appended;
     const answer = this.#shard.call(call);
-    // The turn is over: all of a call but the wait for its entry happens at once.
+    // The turn is over: all of a call but the wait for its entry.
+    await quiet();
     const entry = this.#log.appended > entries ? this.#log.appended - 1 : undefined;
     const became = become && this.#become.get(become);
     const fitting = became === undefined || (message !== READS && fits(became, under.expression, under.word));

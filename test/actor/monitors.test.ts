@@ -1,9 +1,9 @@
 /** Monitors of one actor: each root has its share, and what is over or back at its start takes none of it. */
 import { describe, expect, test } from "vitest";
-import { Shard } from "../../src/actor/shard.ts";
+
 import { isRefusal } from "../../src/errors.ts";
 import { CLOCK_SKEW_S_MAX, MONITORS_PER_ACTOR_MAX, MONITORS_PER_ROOT_MAX } from "../../src/limits.ts";
-import { callOf, caveat, monitorsOf, NOW_MS, protocols } from "./counter.ts";
+import { callOf, caveat, monitorsOf, NOW_MS, shardOf } from "./counter.ts";
 import { loaded, Shelf, ShelfLog } from "./shelf.ts";
 
 const TWO = "deposit ; deposit";
@@ -13,7 +13,7 @@ const OVER_MS = UNTIL_MS + CLOCK_SKEW_S_MAX * 1000;
 async function opened() {
   const shelf = new Shelf();
   const actors = shelf.recover();
-  const shard = new Shard(actors, new ShelfLog(shelf), protocols, shelf.read);
+  const shard = shardOf({ actors, log: new ShelfLog(shelf), read: shelf.read });
   await shard.call(callOf("open"));
   const actor = await loaded(actors, "t/account/1");
   /** A deposit through a caveat of that id, by a token of that root. */

@@ -2,20 +2,20 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Position } from "../../src/actor/position.ts";
-import { type Question, Shard } from "../../src/actor/shard.ts";
+import type { Question } from "../../src/actor/shard.ts";
 import type { Message } from "../../src/actor/word.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import type { Protocol } from "../../src/protocol/grammar.ts";
 import { printProtocol } from "../../src/protocol/print.ts";
 import { anyLetter, anyProtocol } from "../protocol/arbitrary.ts";
 import { LETTERS, prefixes } from "../protocol/oracle.ts";
-import { batchOf, callOf, caveat, type PlainRun, protocols, run, TOOK } from "./counter.ts";
+import { batchOf, callOf, caveat, type PlainRun, run, shardOf, TOOK } from "./counter.ts";
 import { changesOf, quiet, Shelf, ShelfLog } from "./shelf.ts";
 
 function open(shelf = new Shelf()) {
   const actors = shelf.recover();
   const log = new ShelfLog(shelf);
-  return { shelf, actors, log, shard: new Shard(actors, log, protocols, shelf.read) };
+  return { shelf, actors, log, shard: shardOf({ actors, log, read: shelf.read }) };
 }
 
 const question: Question = {
@@ -79,6 +79,7 @@ describe("a question", () => {
     const node = open();
     node.log.writes.close();
     const called = node.shard.call(callOf("open"));
+    await quiet();
     let answered = 0;
     const asked = node.shard.describe(question).finally(() => answered++);
     await quiet();
@@ -96,7 +97,7 @@ describe("a question", () => {
 });
 
 test("law: what is told as enabled is what is admitted, and what may follow is not left out", async () => {
-  const turn = () => ({ ...TOOK, reply: null, state: "1" });
+  const turn = async () => ({ ...TOOK, reply: null, state: "1" });
   const message = (name: string): Message => ({
     name,
     args: null,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Actor } from "../../src/actor/actor.ts";
 import type { Actors } from "../../src/actor/actors.ts";
-import { type Answer, Shard } from "../../src/actor/shard.ts";
+import type { Answer, Shard } from "../../src/actor/shard.ts";
 import type { ReadRecord } from "../../src/cluster/records.ts";
 import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
@@ -15,8 +15,8 @@ import {
   type Given,
   monitorsOf,
   NOW_MS,
-  protocols,
   run,
+  shardOf,
 } from "./counter.ts";
 import { changesOf, loaded, quiet, Shelf, ShelfLog } from "./shelf.ts";
 
@@ -31,7 +31,7 @@ class Node {
     this.shelf = shelf;
     this.log = new ShelfLog(shelf);
     this.actors = shelf.recover();
-    this.shard = new Shard(this.actors, this.log, protocols, read);
+    this.shard = shardOf({ actors: this.actors, log: this.log, read });
   }
 
   call(message: string, given: Given = {}): Promise<Answer | Refusal> {

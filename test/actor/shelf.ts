@@ -61,6 +61,10 @@ export class ShelfLog implements EntryLog {
     this.#epoch = ++shelf.epoch;
   }
 
+  get ended(): Refusal | undefined {
+    return this.#ended;
+  }
+
   append(entry: string): Promise<Refusal | undefined> {
     this.#last = this.#write(entry, this.#last);
     return this.#last;

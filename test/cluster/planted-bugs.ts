@@ -299,15 +299,41 @@ const ACTORS: readonly Bug[] = [
   bug(
     "an actor leaves memory with changes that no checkpoint holds",
     "actor/actors.ts",
-    "if (!leaves || this.#changed.has(address) || this.#captured?.has(address) === true) continue;",
-    "if (!leaves || this.#captured?.has(address) === true) continue;",
+    "if (this.#changed.has(address) || this.#captured?.has(address) === true) continue;",
+    "if (this.#captured?.has(address) === true) continue;",
   ),
   bug(
     "an actor leaves memory while it is being captured",
     "actor/actors.ts",
-    "if (!leaves || this.#changed.has(address) || this.#captured?.has(address) === true) continue;",
-    "if (!leaves || this.#changed.has(address)) continue;",
+    "if (this.#changed.has(address) || this.#captured?.has(address) === true) continue;",
+    "if (this.#changed.has(address)) continue;",
   ),
+  bug(
+    "an actor leaves memory while its turn runs",
+    "actor/actors.ts",
+    "if (!leaves || held.calls > 0) continue;",
+    "if (!leaves) continue;",
+  ),
+  bug(
+    "an actor takes calls while its turn runs",
+    "actor/mailboxes.ts",
+    "if (waiting === undefined) this",
+    "if (waiting?.length !== -1) this",
+  ),
+  {
+    name: "a call is looked up among the kept replies before it is its turn",
+    changes: [
+      {
+        file: "actor/shard.ts",
+        from: "return this.#withActor(address, (actor) => this.#inTurn(address, actor, call));",
+        to: `return this.#withActor(address, async (actor) => {
+          const kept = keptReply(actor, call);
+          return kept === undefined ? this.#inTurn(address, actor, call) : this.#after(kept);
+        });`,
+      },
+      { file: "actor/shard.ts", from: "if (kept !== undefined) return () => this.#after(kept);", to: "" },
+    ],
+  },
   bug(
     "a record is read from one checkpoint and its entries after the next",
     "actor/actors.ts",
@@ -350,8 +376,8 @@ const ACTORS: readonly Bug[] = [
   bug(
     "a call is answered before its entry is durable",
     "actor/shard.ts",
-    "const failed = await this.#log.append(text);",
-    "const failed = undefined as Refusal | undefined; void this.#log.append(text);",
+    "return async () => (await appended) ?? { reply: replyOf(entry), kept: false };",
+    "void appended; return async () => ({ reply: replyOf(entry), kept: false });",
   ),
   bug(
     "an answer that only looked does not wait for what it saw",

@@ -53,10 +53,15 @@ export function answer(ptr: number, length: number): string {
   return `(i64.const ${(BigInt(ptr) << 32n) | BigInt(length)})`;
 }
 
-export function admitted(original: Uint8Array): WebAssembly.Module {
+/** As it is published. */
+export function instrumented(original: Uint8Array): Uint8Array<ArrayBuffer> {
   const admission = admit(original);
   if (!admission.ok) throw new Error(JSON.stringify(admission.problems));
-  return new WebAssembly.Module(admission.instrumented);
+  return admission.instrumented;
+}
+
+export function admitted(original: Uint8Array): WebAssembly.Module {
+  return new WebAssembly.Module(instrumented(original));
 }
 
 export function run(original: Uint8Array, turn: Turn = TURN, bounds?: TurnBounds): TurnResult | Refusal {
@@ -121,6 +126,11 @@ function vector(entries: readonly Writer[]): Writer {
   const out = new Writer().u32(entries.length);
   for (const entry of entries) out.raw(entry.view());
   return out;
+}
+
+/** Unsigned LEB128. */
+export function leb(value: number): number[] {
+  return value < 128 ? [value] : [(value & 127) | 128, ...leb(Math.floor(value / 128))];
 }
 
 /** `head`, then `part` so many times, then `tail`. */

@@ -27,16 +27,31 @@ const LONGS = [2, 3];
 const COUNTERS_START = 4;
 const COUNTERS = 12;
 
+/** Work that each statement of a counted program begins with: global 0 counts it, and so much costs nothing else. */
+const COUNTED = [
+  0x23,
+  0,
+  0x42,
+  1,
+  0x7c,
+  0x24,
+  0,
+  ...Array.from({ length: 20 }, () => [0x41, 0, 0x1a]).flat(),
+];
+export const COUNTED_FUEL = 4 + 20 * 2;
+
 class Generator {
   readonly #decisions: readonly number[];
+  readonly #counted: boolean;
   #at = 0;
   #counters = 0;
   #out: number[] = [];
   #labels: Label[] = [];
   #callee: number | undefined;
 
-  constructor(decisions: readonly number[]) {
+  constructor(decisions: readonly number[], counted: boolean) {
     this.#decisions = decisions;
+    this.#counted = counted;
   }
 
   /** Function bodies that call only the next one, so no recursion. */
@@ -64,6 +79,7 @@ class Generator {
   }
 
   #statement(depth: number): void {
+    if (this.#counted) this.#emit(...COUNTED);
     const kinds = depth > 0 ? 13 : 4;
     switch (this.#pick(kinds)) {
       case 0:
@@ -229,8 +245,9 @@ class Generator {
   }
 }
 
-export function program(decisions: readonly number[]): Uint8Array<ArrayBuffer> {
-  const generator = new Generator(decisions);
+/** @param counted it counts its statements in the exported global `steps` */
+export function program(decisions: readonly number[], counted = false): Uint8Array<ArrayBuffer> {
+  const generator = new Generator(decisions, counted);
   const handle = generator.body([I64], 2);
   const functions = [
     { type: PAIR_TO_PAIR, body: generator.body([I32, I64], 3) },
@@ -241,5 +258,6 @@ export function program(decisions: readonly number[]): Uint8Array<ArrayBuffer> {
     [0x60, 0, 2, I32, I64],
     [0x60, 1, I32, 1, I32],
   ];
-  return bytesOf({ types, handle, functions, memory: [1, 1, 3] });
+  const counter = { globals: [[I64, 1, 0x42, 0, END]], exports: [["steps", 3, 0]] } as const;
+  return bytesOf({ types, handle, functions, memory: [1, 1, 3], ...(counted && counter) });
 }

@@ -1,9 +1,10 @@
 /** What an edge node knows, and when a request waits for it: clock and store in the test's hands. */
 import { describe, expect, it } from "vitest";
+import { turnsHere } from "../../src/dispatch/turns.ts";
 import { Following } from "../../src/edge/following.ts";
 import { isRefusal } from "../../src/errors.ts";
 import { Follower } from "../../src/follow.ts";
-import { CompiledHandlers } from "../../src/handlers.ts";
+import { StoredHandlers } from "../../src/handlers.ts";
 import {
   CHANGES_POLL_MS,
   EDGE_KNOWLEDGE_MS_MAX,
@@ -54,7 +55,7 @@ class Isolate {
           directory: new TenantDirectory({
             store: hooked,
             openKeys: openWith(MASTER),
-            handlers: new CompiledHandlers(hooked),
+            handlers: new StoredHandlers(hooked, turnsHere),
             only: ["demo"],
           }),
           now_ms,

@@ -6,10 +6,9 @@
 import { setTimeout } from "node:timers/promises";
 import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { admitHandlers } from "../../src/publish.ts";
 import { revoke } from "../../src/revoke.ts";
 import { type Caller, send, signBatch, signDescribe } from "../../src/sdk/client.ts";
-import { answering } from "../dispatch/guests.ts";
+import { answering, instrumented } from "../dispatch/guests.ts";
 import { type EdgeGate, keyOf, startEdgeGate } from "../support/edge.ts";
 import {
   call,
@@ -33,18 +32,11 @@ const STATELESS = {
   policy: { state: "none", messages: { go: message }, protocol: "go*", behaviour: "go*" },
 } as const;
 
-function instrumented(output: string): Uint8Array {
-  const admitted = admitHandlers(new Map([["thing", answering(output)]]));
-  const module = admitted.ok ? admitted.modules.get("thing") : undefined;
-  if (module === undefined) throw new Error("not admitted");
-  return module.instrumented;
-}
-
 let gates: EdgeGate;
 beforeAll(async () => {
   gates = await startEdgeGate({
     tenants: ["stateless", "unbundled"],
-    handlers: [instrumented(STATELESS.output)],
+    handlers: [instrumented(answering(STATELESS.output))],
     bindings: { POSTERN_CLIENT_ADDRESS: "cf-connecting-ip" },
   });
   await publishTenant(gates.store, "stateless", STATELESS);

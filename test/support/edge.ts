@@ -45,7 +45,7 @@ export interface EdgeGateOptions {
 }
 
 export async function startEdgeGate(options: EdgeGateOptions = {}): Promise<EdgeGate> {
-  const folder = readPolicyFolder("policies", "wasm");
+  const folder = await readPolicyFolder("policies", "wasm");
   if (folder instanceof UsageProblem || !folder.ok) throw new Error(JSON.stringify(folder));
   const [port = 0] = await freePorts();
   const host = `127.0.0.1:${port}`;

@@ -68,10 +68,24 @@ export function versionOf(state: string | undefined): Version {
   return state === undefined ? { n: 0, last: "" } : (JSON.parse(state) as Version);
 }
 
-/** @param padding makes the states larger, so that they fill pages */
-export function callOf(operation: Operation, attempt: string, now_ms: number, padding: string): Call {
+export interface CallOptions {
+  /** ms since the epoch. */
+  readonly now_ms: number;
+  readonly deadline_ms: number;
+  /** Makes the states larger, so that they fill pages. */
+  readonly padding: string;
+  /** The turn takes its time. */
+  readonly work: () => Promise<void>;
+}
+
+export function callOf(
+  operation: Operation,
+  attempt: string,
+  { now_ms, deadline_ms, padding, work }: CallOptions,
+): Call {
   const { id, actor, message, keyed, declined } = operation;
-  const run = ({ state, seed }: Turn): TurnResult | Refusal => {
+  const run = async ({ state, seed }: Turn): Promise<TurnResult | Refusal> => {
+    await work();
     const { n, last } = versionOf(state);
     if (declined) return refuse("handler_error", JSON.stringify({ n, last }));
     const after = JSON.stringify({ n: n + 1, last: seed, padding });
@@ -85,6 +99,7 @@ export function callOf(operation: Operation, attempt: string, now_ms: number, pa
     signer: "somebody",
     token: { root: "root", digest: "token" },
     now_ms,
+    deadline_ms,
     behaviour: BEHAVIOUR,
     become: new Map(),
     monitors: operation.ordered ? [ordered] : [],

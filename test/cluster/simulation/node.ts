@@ -141,10 +141,11 @@ export class Node {
   async handle(operation: Operation, deadline_ms: number, passedOn = false): Promise<Answer | Refusal> {
     const { process } = this;
     if (!this.#serving) return refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
-    const patience_ms = process.now_ms() + Math.min(deadline_ms, PLACE_PATIENCE_MS);
+    const until_ms = process.now_ms() + deadline_ms;
+    const patience_ms = Math.min(until_ms, process.now_ms() + PLACE_PATIENCE_MS);
     const avoid = new Set<string>();
     for (;;) {
-      const outcome = await this.#attempt(operation, deadline_ms, passedOn, avoid);
+      const outcome = await this.#attempt(operation, until_ms, passedOn, avoid);
       if (!isPassing(outcome) || passedOn || process.now_ms() >= patience_ms) return outcome;
       await process.sleep(PLACE_RETRY_MS);
     }
@@ -152,7 +153,7 @@ export class Node {
 
   async #attempt(
     operation: Operation,
-    deadline_ms: number,
+    until_ms: number,
     passedOn: boolean,
     avoid: Set<string>,
   ): Promise<Answer | Refusal> {
@@ -160,11 +161,11 @@ export class Node {
     const { shard } = operation;
     const place = await (passedOn ? this.#member.placeAsked(shard) : this.#member.place(shard, avoid));
     if (isRefusal(place)) return place;
-    if (place === "here") return this.#call(operation);
+    if (place === "here") return this.#call(operation, until_ms);
     const other = nodeOf(place.session);
     count("forwarded");
     const outcome = await network.call(this.process, other?.process, async () =>
-      other === undefined ? moving(shard) : other.handle(operation, deadline_ms, true),
+      other === undefined ? moving(shard) : other.handle(operation, until_ms - this.process.now_ms(), true),
     );
     if (outcome === "unsent") {
       avoid.add(place.session);
@@ -179,14 +180,22 @@ export class Node {
     return outcome;
   }
 
-  async #call(operation: Operation): Promise<Answer | Refusal> {
-    const { accounts, profile, trace, count, fail } = this.#options;
+  async #call(operation: Operation, deadline_ms: number): Promise<Answer | Refusal> {
+    const { process } = this;
+    const { accounts, profile, random, trace, count, fail } = this.#options;
     const runtime = this.#runtimes.get(operation.shard);
     if (runtime === undefined) return moving(operation.shard);
     const attempt = accounts.attempt(operation);
     const { shown } = accounts.of(addressOf(operation.actor));
-    const padding = "x".repeat(profile.paddingLength);
-    const answer = await runtime.shard.call(callOf(operation, attempt, this.process.wall_ms(), padding));
+    const call = callOf(operation, attempt, {
+      now_ms: process.wall_ms(),
+      deadline_ms,
+      padding: "x".repeat(profile.paddingLength),
+      work: async () => {
+        if (profile.turn_ms > 0) await process.sleep(random.between(0, profile.turn_ms));
+      },
+    });
+    const answer = await runtime.shard.call(call);
     const told = isRefusal(answer) ? answer.code : answer.kept ? "kept" : "acknowledged";
     if (isCounted(told)) count(told);
     else fail(`${attempt} was answered ${told}`);
@@ -205,9 +214,12 @@ export class Node {
     count("opened");
     history.recovered(shard, log.checkpointed, log.seq, records.applied);
     const runtime: Runtime = {
-      shard: new Shard(
-        records,
-        {
+      shard: new Shard({
+        actors: records,
+        log: {
+          get ended() {
+            return log.ended;
+          },
           append: (entry) => {
             runtime.unsettled++;
             const settled = log.append(entry);
@@ -218,8 +230,9 @@ export class Node {
           confirm: () => log.confirm(),
         },
         protocols,
-        (key) => log.record(key),
-      ),
+        read: (key) => log.record(key),
+        now_ms: () => this.process.now_ms(),
+      }),
       actors: records,
       log,
       unsettled: 0,

@@ -58,6 +58,8 @@ export interface Profile {
   readonly ttl_ms: number;
   /** One way to the store. */
   readonly latency_ms: number;
+  /** The longest that a turn takes. */
+  readonly turn_ms: number;
   readonly window: number;
   readonly checkpointLogBytesMin: number;
   /** How much longer than need be the states are. */
@@ -92,6 +94,7 @@ export function drawProfile(random: Random): Profile {
     actorsPerShard: isLarge ? 3 : random.pick([1, 2, 3]),
     ttl_ms,
     latency_ms: random.pick([1, 3, 10, ttl_ms / 50, ttl_ms / 10]),
+    turn_ms: random.pick([0, 0, 1, ttl_ms / 100, ttl_ms / 20]),
     window: random.pick([1, 2, 4, 4]),
     checkpointLogBytesMin: random.pick([1, 1, 1, 20_000, 60_000, 1e9]),
     paddingLength: isLarge ? 95_000 : random.pick([0, 0, 100]),

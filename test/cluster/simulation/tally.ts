@@ -33,6 +33,7 @@ const COUNTED = [
   "handler_error",
   "out_of_order",
   "outcome_unknown",
+  "deadline",
   "not_leader",
   "store_unavailable",
 ] as const;

@@ -15,6 +15,7 @@ for name, result, arguments in [
     ("macaroon_serialize_size_hint", SIZE, [POINTER]),
     ("macaroon_serialize", ctypes.c_int, [POINTER, ctypes.c_char_p, SIZE, ERROR]),
     ("macaroon_deserialize", POINTER, [ctypes.c_char_p, ERROR]),
+    ("macaroon_prepare_for_request", POINTER, [POINTER, POINTER, ERROR]),
     ("macaroon_verifier_create", POINTER, []),
     ("macaroon_verifier_satisfy_exact", ctypes.c_int, [POINTER, *TEXT, ERROR]),
     ("macaroon_verify", ctypes.c_int, [POINTER, POINTER, *TEXT, ctypes.POINTER(POINTER), SIZE, ERROR]),
@@ -77,19 +78,25 @@ def third_party(command):
     return write(made("macaroon_add_third_party_caveat", read(command["token"]), *where))
 
 
+def bind(command):
+    return write(made("macaroon_prepare_for_request", read(command["token"]), read(command["discharge"])))
+
+
 def verify(command):
     verifier = LIBRARY.macaroon_verifier_create()
     for caveat in command["caveats"]:
         call("macaroon_verifier_satisfy_exact", verifier, caveat)
     try:
         macaroon = read(command["token"])
+        discharges = [read(discharge) for discharge in command["discharges"]]
     except ValueError as problem:
         return {"ok": False, "reason": str(problem)}
-    result, _ = call("macaroon_verify", verifier, macaroon, command["key"], (POINTER * 1)(), 0)
+    count = len(discharges)
+    result, _ = call("macaroon_verify", verifier, macaroon, command["key"], (POINTER * count)(*discharges), count)
     return {"ok": result == 0}
 
 
-COMMANDS = {"mint": mint, "attenuate": attenuate, "third-party": third_party, "verify": verify}
+COMMANDS = {"mint": mint, "attenuate": attenuate, "third-party": third_party, "bind": bind, "verify": verify}
 
 for line in sys.stdin:
     received = json.loads(line)

@@ -36,11 +36,20 @@ export type Command =
       readonly identifier: string;
     }
   | {
+      /** The discharge as it is sent with this token. */
+      readonly command: "bind";
+      readonly version: Version;
+      readonly token: string;
+      readonly discharge: string;
+    }
+  | {
       readonly command: "verify";
       readonly token: string;
       readonly key: string;
       /** Those that are satisfied. */
       readonly caveats: readonly string[];
+      /** Bound. */
+      readonly discharges: readonly string[];
     };
 
 interface Answer {
@@ -58,7 +67,7 @@ export interface Library {
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 /** Debian's own: another one in the path does not find Debian's packages. */
-const PYTHON = "/usr/bin/python3";
+export const PYTHON = "/usr/bin/python3";
 const GO_SOURCE = "/usr/share/gocode/src/gopkg.in/macaroon.v2";
 
 function python(script: string, needs: string): readonly string[] | undefined {
@@ -116,8 +125,13 @@ export class Peer {
     return token;
   }
 
-  async accepts(token: string, key: string, caveats: readonly string[]): Promise<boolean> {
-    return (await this.#ask({ command: "verify", token, key, caveats })).ok === true;
+  async accepts(
+    token: string,
+    key: string,
+    caveats: readonly string[],
+    discharges: readonly string[] = [],
+  ): Promise<boolean> {
+    return (await this.#ask({ command: "verify", token, key, caveats, discharges })).ok === true;
   }
 
   end(): void {

@@ -42,17 +42,23 @@ def third_party(command):
     return {"token": write(macaroon, command["version"])}
 
 
+def bind(command):
+    bound = read(command["token"]).prepare_for_request(read(command["discharge"]))
+    return {"token": write(bound, command["version"])}
+
+
 def verify(command):
     verifier = Verifier()
     for caveat in command["caveats"]:
         verifier.satisfy_exact(caveat)
     try:
-        return {"ok": verifier.verify(read(command["token"]), command["key"])}
+        discharges = [read(discharge) for discharge in command["discharges"]]
+        return {"ok": verifier.verify(read(command["token"]), command["key"], discharges)}
     except Exception as error:  # Whatever it is, it does not verify.
         return {"ok": False, "reason": str(error)}
 
 
-COMMANDS = {"mint": mint, "attenuate": attenuate, "third-party": third_party, "verify": verify}
+COMMANDS = {"mint": mint, "attenuate": attenuate, "third-party": third_party, "bind": bind, "verify": verify}
 
 for line in sys.stdin:
     received = json.loads(line)

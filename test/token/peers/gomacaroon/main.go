@@ -13,8 +13,8 @@ import (
 )
 
 type command struct {
-	Command, Version, Token, Location, Key, Identifier string
-	Caveats                                            []string
+	Command, Version, Token, Discharge, Location, Key, Identifier string
+	Caveats, Discharges                                           []string
 }
 
 type answer struct {
@@ -33,6 +33,18 @@ func read(text string) (*macaroon.Macaroon, error) {
 		return nil, err
 	}
 	return m, m.UnmarshalBinary(data)
+}
+
+func readAll(texts []string) ([]*macaroon.Macaroon, error) {
+	var all []*macaroon.Macaroon
+	for _, text := range texts {
+		m, err := read(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
 }
 
 func write(m *macaroon.Macaroon, version string) (string, error) {
@@ -81,11 +93,21 @@ func run(c command) (answer, error) {
 	}
 	switch c.Command {
 	case "verify":
-		err := m.Verify([]byte(c.Key), satisfied(c.Caveats), nil)
+		discharges, err := readAll(c.Discharges)
+		if err == nil {
+			err = m.Verify([]byte(c.Key), satisfied(c.Caveats), discharges)
+		}
 		if err != nil {
 			return answer{Reason: err.Error()}, nil
 		}
 		return answer{OK: true}, nil
+	case "bind":
+		var discharge *macaroon.Macaroon
+		discharge, err = read(c.Discharge)
+		if err == nil {
+			discharge.Bind(m.Signature())
+			m = discharge
+		}
 	case "third-party":
 		err = m.AddThirdPartyCaveat([]byte(c.Key), []byte(c.Identifier), c.Location)
 	default:
