@@ -2,7 +2,7 @@
 import { CLIENT_HEADER, Vouching } from "./cluster/vouching.ts";
 import type { Address, Range } from "./ip.ts";
 import { clientAddress } from "./request/client-address.ts";
-import type { Tenant } from "./tenants.ts";
+import type { Secret } from "./secret.ts";
 
 /** What the server hands over with a request. */
 export interface Connection {
@@ -16,30 +16,29 @@ export class CallerAddress {
 
   /**
    * @param proxies addresses whose `X-Forwarded-For` and `Forwarded` are believed
-   * @param vouching by the master key; or by an edge node's
+   * @param secret what this node vouches with: the master key, or an edge node's own
    */
-  constructor(proxies: readonly Range[], vouching: Vouching) {
+  constructor(proxies: readonly Range[], secret: Secret) {
     this.#proxies = proxies;
-    this.#vouching = vouching;
+    this.#vouching = new Vouching(secret);
   }
 
   /**
    * @param peer the other end of the socket
-   * @param passedOn the request says that it comes from another node, for this tenant
+   * @param passedOn the request says that it comes from another node
+   * @param edgeKey of the edge node that it comes from, if it is one
    * @returns `undefined` where nobody who is believed has told it
    */
-  of({ headers }: Request, peer: string | undefined, passedOn: Tenant | undefined): Address | undefined {
-    if (passedOn !== undefined) return this.#vouched(headers, passedOn);
+  of(
+    { headers }: Request,
+    peer: string | undefined,
+    passedOn: boolean,
+    edgeKey?: Secret,
+  ): Address | undefined {
+    const vouching = edgeKey === undefined ? this.#vouching : new Vouching(edgeKey);
+    if (passedOn) return vouching.read(headers.get(CLIENT_HEADER), signatureOf(headers));
     const [xForwardedFor, forwarded] = [headers.get("x-forwarded-for"), headers.get("forwarded")];
     return clientAddress({ peer, xForwardedFor, forwarded }, this.#proxies);
-  }
-
-  #vouched(headers: Headers, { edges }: Tenant): Address | undefined {
-    const value = headers.get(CLIENT_HEADER);
-    const edge = Vouching.edgeOf(value);
-    if (edge === undefined) return this.#vouching.read(value, signatureOf(headers));
-    const key = edges.get(edge);
-    return key && new Vouching(key, edge).read(value, signatureOf(headers));
   }
 
   /** The header that tells the next node. */

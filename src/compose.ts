@@ -125,7 +125,7 @@ const at = ({ path, reason }: Violation): string => `${path === "" ? "" : `at ${
 
 export function composeCall(
   { protocols }: ComposeOptions,
-  { target, signature, idempotencyKey }: Envelope,
+  { target, signature, lifetime, idempotencyKey }: Envelope,
   grant: Grant,
   actor: ActorType,
   word: Word<Message>,
@@ -154,6 +154,6 @@ export function composeCall(
             key: `${signature.keyid}:${idempotencyKey}`,
             digest: `${target.message ?? ""}:${toHex(digest)}`,
           },
-    nonce: { key: nonceKey(signature), until_s: rememberUntil(signature) },
+    nonce: { key: nonceKey(signature), until_s: rememberUntil(lifetime) },
   };
 }

@@ -11,12 +11,13 @@ import type { Position } from "./actor/position.ts";
 import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
+import { addressedUrl, asArrived } from "./arrived.ts";
 import { Authority, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
 import type { Readings } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
-import { AUTHORITY_HEADER, HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
+import { EDGE_HEADER, HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
@@ -96,9 +97,12 @@ export function createGateway(gate: GatewayOptions): App {
   app.options(MESSAGE, (c) => c.body(null, 204, { allow: "POST, OPTIONS" }));
   app.all("*", (c) =>
     replyTo(c.req.method, reply, async () =>
-      refuse(
-        "malformed_request",
-        "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}, batches POST and questions GET without the message",
+      asArrived(
+        refuse(
+          "malformed_request",
+          "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}, batches POST and questions GET without the message",
+        ),
+        c.req.raw,
       ),
     ),
   );
@@ -117,23 +121,28 @@ async function pass(
   if (closed !== undefined) return closed;
   const timeout_ms = readTimeout(request.headers.get("request-timeout-ms"));
   if (isRefusal(timeout_ms)) return timeout_ms;
-  const passedOn = readPassedOn(request.headers.get(HOPS_HEADER), request.headers.get(REMAINING_HEADER));
+  const passedOn = readPassedOn(
+    request.headers.get(HOPS_HEADER),
+    request.headers.get(REMAINING_HEADER),
+    request.headers.get(EDGE_HEADER),
+  );
   if (isRefusal(passedOn)) return passedOn;
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
-  const authority = addressedHost(request, passedOn);
+  const url = addressedUrl(request, passedOn);
+  if (url === null) return refuse("malformed_request", "the request's host and path are no URL");
   if (passedOn.hops > 0) {
-    const stranger = await gate.meetPeer(authority);
+    const stranger = await gate.meetPeer(url.host);
     if (stranger !== undefined) return stranger;
   }
-  const envelope = openEnvelope(gate, request, authority);
-  if (isRefusal(envelope)) return envelope;
+  const envelope = openEnvelope(gate, request, url, passedOn);
+  if (isRefusal(envelope)) return asArrived(envelope, request, url);
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
   if (envelope.target.message !== undefined) notes.message = envelope.target.message;
 
   const token = verifyCaller(gate, envelope);
-  if (isRefusal(token)) return token;
+  if (isRefusal(token)) return asArrived(token, request, url);
   notes.signer = envelope.signature.keyid;
 
   // The signature covers the digest, so the caller is known before the body takes memory and a slot.
@@ -141,7 +150,7 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0 ? envelope.tenant : undefined);
+    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0, envelope.edgeKey);
     const caller = { envelope, token, address };
     const outcome = await passBody(gate, request, caller, passedOn, deadline_ms, notes);
     if (outcome instanceof Response) notes.hop = "sent";
@@ -149,12 +158,6 @@ async function pass(
   } finally {
     callsInFlight.count--;
   }
-}
-
-/** The host that the caller has addressed: this node's, or that of the node which has passed the call on. */
-function addressedHost(request: Request, { hops }: PassedOn): string {
-  const passedOn = hops > 0 ? request.headers.get(AUTHORITY_HEADER) : null;
-  return passedOn ?? URL.parse(request.url)?.host ?? "";
 }
 
 /** Who asks, with what, from where. */

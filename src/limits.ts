@@ -40,6 +40,27 @@ export const CAVEATS_MAX = 128;
 export const CAVEAT_BYTES_MAX = 2 * 1024;
 /** Discharges that come with one token: each costs HMACs of its own, and few of them fit into a header. */
 export const DISCHARGES_MAX = 16;
+/** A discharge of a discharge of …: a service may ask another, which asks a third; a longer chain is a mistake. */
+export const DISCHARGE_NESTING_MAX = 4;
+/** What a third party is asked to vouch for, as text: a sentence, or some JSON. */
+export const CONDITION_BYTES_MAX = 1024;
+/** A request to a discharge service: a ticket as long as a caveat may be, in base64url, and the JSON around it. */
+export const DISCHARGE_REQUEST_BYTES_MAX = 4 * 1024;
+/** How long a discharge is good for unless its service says: what was vouched for may soon be so no more. */
+export const DISCHARGE_LIFETIME_MS = 5 * 60_000;
+/** How long a decision may take before it must be asked for anew: a person comes back the next day. */
+export const POLL_LIFETIME_MS = 24 * 3_600_000;
+/** What a discharge service knows a waiting request by; it is part of a URL. A UUID is 36. */
+export const POLL_ID_LENGTH_MAX = 256;
+/** The pause before a client asks a service again, doubled each time, up to the second number: people take minutes. */
+export const POLL_PAUSE_MS_MIN = 500;
+export const POLL_PAUSE_MS_MAX = 10_000;
+/** How long a client waits for one discharge unless told: longer than that a caller does not stand by. */
+export const DISCHARGE_PATIENCE_MS = 120_000;
+/** A discharge is renewed when so little of its life is left, or a quarter of it: a call must still arrive with it. */
+export const DISCHARGE_RENEWAL_MS = 30_000;
+/** Discharges that one client keeps, at about 1 KiB. */
+export const DISCHARGES_KEPT_MAX = 1024;
 /** Verified prefixes, with what was read of their caveats: about 10,000 tokens of six caveats. */
 export const PREFIX_CACHE_BYTES_MAX = 64 * 1024 * 1024;
 /** What V8 needs for one of them beside its texts, as measured: a tail, a map of what goes on from it, two links. */
@@ -48,10 +69,6 @@ export const PREFIX_PLACE_BYTES = 640;
 export const PREFIX_IDLE_MS = 5 * 60_000;
 /** How often those are looked for: each look costs a step for each tenant. */
 export const PREFIX_SWEEP_MS = 1_000;
-/** A discharge of a discharge of …: a service may ask another, which asks a third; a longer chain is a mistake. */
-export const DISCHARGE_NESTING_MAX = 4;
-/** What a third party is asked to vouch for, as text: a sentence, or some JSON. */
-export const CONDITION_BYTES_MAX = 1024;
 
 // ── Conditions ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -113,6 +130,18 @@ export const REQUEST_LIFE_S_MAX = SIGNATURE_LIFETIME_S_MAX + 2 * CLOCK_SKEW_S_MA
 export const REPLAY_ENTRIES_MAX = 600_000;
 /** Stretches of time whose nonces were forgotten: one, and one more for each time that a clock was wrong for a while. */
 export const REPLAY_STRETCHES_MAX = 8;
+/** Tables of keys that sign again and again: 1,300 keys of 25 KB. */
+export const KEY_TABLES_BYTES_MAX = 32 * 1024 * 1024;
+/** Signed digits of a key's table, and by how much it is smaller for some doublings: 13 rows of 16 points. One bit more
+ * is a twentieth faster, and twice as large and as long to make (the time of two verifications). */
+export const KEY_TABLE_BITS = 5;
+export const KEY_TABLE_BLOCKS = 4;
+/** What V8 needs for such a table, as measured, and for a key that has only been seen. */
+export const KEY_TABLE_BYTES = 32 * 1024;
+export const KEY_BYTES = 256;
+
+/** A component of a signed request that a refusal shows whole: a path of the longest names has 400 characters. */
+export const SHOWN_COMPONENT_LENGTH_MAX = 512;
 
 // ── Protocols ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,10 +19,10 @@ export class Nonce {
   readonly #until_s: number;
   #taken = false;
 
-  constructor(gate: NonceOptions, { signature }: Envelope) {
+  constructor(gate: NonceOptions, { signature, lifetime }: Envelope) {
     this.#gate = gate;
     this.#key = nonceKey(signature);
-    this.#until_s = rememberUntil(signature);
+    this.#until_s = rememberUntil(lifetime);
   }
 
   /** Refusals: `replayed`, `overloaded`. */

@@ -13,7 +13,6 @@ import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { draining, unknownNode } from "./cluster/refusals.ts";
-import { Vouching } from "./cluster/vouching.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
@@ -29,9 +28,10 @@ import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
 import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
-import { bip340 } from "./signature/bip340.ts";
+import { Challenges } from "./signature/challenge.ts";
 import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
+import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
 import { openWith, TenantDirectory } from "./tenants.ts";
@@ -203,9 +203,10 @@ class GatewayNode implements Server {
       protocols,
       prefixes: new PrefixCache({ readingBytes, monotonic_ms: () => CLOCK.now_ms() }),
       readings: new Readings(),
-      signatures: new HolderSignatures(bip340, ed25519),
+      signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays,
-      callerAddress: new CallerAddress(trustedProxies, new Vouching(master)),
+      challenges: new Challenges(master),
+      callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,
       meetPeer: async (host) => {
         if (answersTo(host)) return undefined;

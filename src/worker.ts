@@ -10,7 +10,6 @@ import { Readings, readingBytes } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import { CallerAddress, type Connection } from "./caller-address.ts";
 import { unknownNode } from "./cluster/refusals.ts";
-import { Vouching } from "./cluster/vouching.ts";
 import { Following } from "./edge/following.ts";
 import { type Bundled, EdgeHandlers } from "./edge/handlers.ts";
 import { Leaders } from "./edge/leaders.ts";
@@ -22,9 +21,10 @@ import { createGateway } from "./gateway.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
-import { bip340 } from "./signature/bip340.ts";
+import { Challenges } from "./signature/challenge.ts";
 import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
+import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
 import { r2Store } from "./store/r2.ts";
@@ -89,6 +89,7 @@ class EdgeNode {
       sleep,
     });
     const leaders = new Leaders({
+      name: edge.name,
       store,
       send: fetchSender((url, init) => fetch(url, init)),
       now_ms: monotonic_ms,
@@ -104,9 +105,10 @@ class EdgeNode {
       protocols: createProtocolCache(),
       prefixes: new PrefixCache({ readingBytes, monotonic_ms }),
       readings: new Readings(),
-      signatures: new HolderSignatures(bip340, ed25519),
+      signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays: new ReplayWindow(),
-      callerAddress: new CallerAddress([], new Vouching(edge.key, edge.name)),
+      challenges: new Challenges(edge.key),
+      callerAddress: new CallerAddress([], edge.key),
       answersTo: (host) => hosts.has(host),
       // Nodes pass nothing on to an edge node.
       meetPeer: async () => unknownNode(),

@@ -9,10 +9,10 @@ import type { FunctionType } from "./wasm-binary.ts";
 
 /** A change at a byte offset: something inserted there, `removed` bytes of the original dropped. */
 export interface Edit {
-  readonly kind: "charge" | "return" | "bytes" | "elements" | "grow";
+  readonly kind: "charge" | "return" | "bytes" | "elements" | "grow" | "nan32" | "nan64";
   readonly at: number;
   readonly removed: number;
-  /** Of a charge: its fuel. Of a return: how many blocks it leaves. */
+  /** Of a charge: its fuel. Of a return: how many blocks it leaves. Of a NaN: 1 where its bits can be seen. */
   value: number;
 }
 
@@ -30,6 +30,8 @@ export interface Body {
   readonly stack: number;
   /** How often it pays, its entry aside. */
   readonly charges: number;
+  /** Floats that may be a NaN whose bits can be seen. */
+  readonly nans: number;
   /** Does it call other functions? Then its frame counts. */
   readonly calls: boolean;
   /** What its entry pays, its own frame included. */
@@ -39,11 +41,13 @@ export interface Body {
 
 /** A charge is a branch, and at a loop header V8 keeps and spills every slot: as much as so many bytes of other code. */
 const CHARGE_BYTES = 24;
+/** A comparison, a constant and a choice. */
+const NAN_BYTES = 24;
 
 /** What V8 may spend to compile the function (see `WASM_FUNCTION_SLOTS_MAX`). */
 export function slotsOf(body: Body): number {
   const bytes = body.code_end - body.groups_start;
-  return (bytes + CHARGE_BYTES * body.charges) * (body.locals + body.stack);
+  return (bytes + CHARGE_BYTES * body.charges + NAN_BYTES * body.nans) * (body.locals + body.stack);
 }
 
 export const NO_VALUES: FunctionType = { params: [], results: [] };

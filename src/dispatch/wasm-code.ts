@@ -44,6 +44,9 @@ export function readBody(module: Module, index: number): Body | AdmissionProblem
   return new BodyWalk(module, index, type, new Reader(module.bytes, span.start, span.end)).run();
 }
 
+/** A charge of nothing, and a NaN that nobody looks at. */
+const NEEDLESS_AT_0: ReadonlySet<Edit["kind"]> = new Set(["charge", "nan32", "nan64"]);
+
 class BodyWalk {
   readonly #module: Module;
   readonly #index: number;
@@ -56,6 +59,8 @@ class BodyWalk {
   readonly #meters = new Meters(() => this.#edit("charge", this.#reader.at, 0));
   #height = 0;
   #height_max = 0;
+  /** Floats on the operand stack that may be any NaN, by their place on it, until something looks at their bits. */
+  readonly #open_nans: { readonly height: number; readonly edit: Edit }[] = [];
   #calls = false;
   #problem: AdmissionProblem | undefined;
 
@@ -85,7 +90,7 @@ class BodyWalk {
         code: "module_invalid",
         detail: `${nameFunction(this.#module, this.#index)}: ${reader.failure}`,
       };
-    const edits = this.#edits.filter(({ kind, value }) => kind !== "charge" || value > 0);
+    const edits = this.#edits.filter(({ kind, value }) => value > 0 || !NEEDLESS_AT_0.has(kind));
     return this.#checkSlots({
       index: this.#index,
       type: this.#type,
@@ -96,6 +101,7 @@ class BodyWalk {
       locals,
       stack: this.#height_max,
       charges: edits.filter(({ kind }) => kind === "charge").length,
+      nans: edits.filter(({ kind }) => kind === "nan32" || kind === "nan64").length,
       calls: this.#calls,
       entry_cost: this.#meters.entry_cost + locals,
       edits,
@@ -153,8 +159,13 @@ class BodyWalk {
     }
     const refused = skipImmediate(this.#reader, instruction.immediate);
     if (refused !== undefined) this.#refuse("feature_forbidden", refused, at);
-    this.#pop(instruction.pops);
+    this.#pop(instruction.pops, instruction.ignores_nan !== true);
     this.#push(instruction.pushes);
+    if (instruction.nan !== undefined)
+      this.#open_nans.push({
+        height: this.#height - 1,
+        edit: this.#edit(instruction.nan, this.#reader.at, 0),
+      });
     if (code === OP.memory_grow) this.#edit("grow", at, this.#reader.at - at);
     const unit = prefixed === undefined ? undefined : bulkUnit(prefixed);
     if (unit !== undefined) this.#edit(unit, at, 0);
@@ -171,12 +182,26 @@ class BodyWalk {
     this.#height_max = Math.max(this.#height_max, this.#height);
   }
 
-  /** Never below the block's operands: code after a branch pops values that are not there. */
-  #pop(count: number): void {
+  /**
+   * Never below the block's operands: code after a branch pops values that are not there.
+   * @param seen whether what pops them can tell one NaN from another
+   */
+  #pop(count: number, seen = true): void {
     this.#height = Math.max(this.#frames.at(-1)?.base ?? 0, this.#height - count);
+    this.#settleNans(this.#height, seen);
   }
 
+  /** Floats from that height on leave the operand stack, or may. */
+  #settleNans(height: number, seen: boolean): void {
+    for (let last = this.#open_nans.at(-1); last && last.height >= height; last = this.#open_nans.at(-1)) {
+      this.#open_nans.pop();
+      if (seen) last.edit.value = 1;
+    }
+  }
+
+  /** Any operand of the block may go along a branch: to where, is not followed. */
   #control(code: number, at: number): void {
+    this.#settleNans(this.#frames.at(-1)?.base ?? 0, true);
     switch (code) {
       case OP.block:
       case OP.loop:

@@ -10,7 +10,7 @@
  */
 
 import { NODE_PREFIX, nodeKey } from "../cluster/format.ts";
-import { AUTHORITY_HEADER, forward, type Incoming, type Leader, type Send } from "../cluster/forward.ts";
+import { EDGE_HEADER, forward, type Incoming, type Leader, type Send } from "../cluster/forward.ts";
 import { type LeaseRecord, parseLease } from "../cluster/lease.ts";
 import { readMeta } from "../cluster/meta.ts";
 import { readOwnership } from "../cluster/ownership.ts";
@@ -22,6 +22,8 @@ import { PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "../limits.ts";
 import type { Store } from "../store/contract.ts";
 
 export interface LeadersOptions {
+  /** Of this edge node. */
+  readonly name: string;
   readonly store: Store;
   readonly send: Send;
   /** Monotonic. */
@@ -53,8 +55,8 @@ export class Leaders {
     const failed = await this.#learnShards();
     if (failed !== undefined) return failed;
     const shard = shardOf(actor, this.#shards);
-    const authority = { [AUTHORITY_HEADER]: new URL(incoming.request.url).host };
-    const addressed = { ...incoming, more: { ...incoming.more, ...authority } };
+    const edge = `${this.#options.name} ${new URL(incoming.request.url).host}`;
+    const addressed = { ...incoming, more: { ...incoming.more, [EDGE_HEADER]: edge } };
     const until_ms = Math.min(deadline_ms, now_ms() + PLACE_PATIENCE_MS);
     const silent = new Set<string>();
     for (let unclear = false; ; ) {

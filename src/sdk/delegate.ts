@@ -13,13 +13,13 @@ import { DELEGATE_CAVEATS_MAX } from "../limits.ts";
 import { HOLDER } from "../names.ts";
 import { delegationMessage } from "../signature/holder.ts";
 import type { Signer } from "../signature/scheme.ts";
-import { attenuate } from "../token/chain.ts";
+import { type Addition, attenuate } from "../token/chain.ts";
 import { decodeToken, encodeToken } from "../token/envelope.ts";
 import type { Macaroon } from "../token/macaroon.ts";
 
 export interface DelegateOptions {
-  /** Further caveats as text, written before the delegation. */
-  readonly caveats?: readonly string[];
+  /** Further caveats, as text or prepared by `postern/third-party`, written before the delegation. */
+  readonly caveats?: readonly Addition[];
 }
 
 /**

@@ -2,13 +2,14 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Problem } from "../errors.ts";
 
-/** The gate refused the call. It had no effect, and the reference can be used for another. */
+/** The gate refused the call, or a third party its discharge. It had no effect, and the reference can be used for another. */
 export class CallRefusedError extends Error {
   override readonly name = "CallRefusedError";
   readonly problem: Problem;
 
-  constructor(message: string, problem: Problem) {
-    super(`${message} was refused: ${problem.code}: ${problem.detail}`);
+  /** @param differs what of the request arrived otherwise than it was signed */
+  constructor(message: string, problem: Problem, differs: readonly string[] = []) {
+    super([`${message} was refused: ${problem.code}: ${problem.detail}`, ...differs].join("; "));
     this.problem = problem;
   }
 }

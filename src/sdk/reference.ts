@@ -9,7 +9,7 @@ import { batchBody } from "./batch.ts";
 import { signBatch, signCall } from "./client.ts";
 import { holdsLater, notEnabled, type PlannedCall, planFrom, plannedBy, withReferences } from "./plan.ts";
 import { InvalidValueError } from "./reference-errors.ts";
-import { type CallOptions, type Job, type Link, Usage } from "./use.ts";
+import { type CallOptions, completed, type Job, type Link, Usage } from "./use.ts";
 
 export type { CallOptions, Link } from "./use.ts";
 
@@ -84,7 +84,12 @@ function callJob(
     written: JSON.stringify(args),
     sign: async (idempotencyKey) => {
       const valid = await validArguments(schemas, message, args);
-      return signCall(link, { ...addressOf(link, options), message, args: valid as Json, idempotencyKey });
+      return signCall(await completed(link, message), {
+        ...addressOf(link, options),
+        message,
+        args: valid as Json,
+        idempotencyKey,
+      });
     },
     read: async (result) => {
       const next = after();
@@ -111,7 +116,11 @@ function batchJob(
         valid.push({ message, args: own });
       }
       const body = batchBody(withReferences(valid, calls));
-      return signBatch(link, { ...addressOf(link, options), calls: body, idempotencyKey });
+      return signBatch(await completed(link, "a batch"), {
+        ...addressOf(link, options),
+        calls: body,
+        idempotencyKey,
+      });
     },
     read: async (answer) => {
       const next = after();

@@ -22,15 +22,18 @@ import {
   residual,
   type Violation,
 } from "../protocol/inclusion.ts";
-import { attenuate } from "../token/chain.ts";
+import { type Addition, attenuate } from "../token/chain.ts";
 import { decodeToken, encodeToken } from "../token/envelope.ts";
 import type { Macaroon } from "../token/macaroon.ts";
 
 export interface RestrictOptions {
   /** Messages sent before, in order, that moved all of the token's protocols. None unless said. */
   readonly after?: readonly string[];
-  /** Further caveats as text, written before the protocol: `expires` belongs there, so that a gate can forget it. */
-  readonly caveats?: readonly string[];
+  /**
+   * Further caveats, as text or prepared by `postern/third-party`, written before the protocol: `expires` belongs there, so
+   * that a gate can forget it.
+   */
+  readonly caveats?: readonly Addition[];
 }
 
 export interface SplitOptions extends RestrictOptions {

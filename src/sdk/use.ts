@@ -5,7 +5,7 @@
  * again, and goes out under the same key, so it takes effect once. An answered one uses the reference up.
  */
 import { toBase64url } from "../bytes.ts";
-import { CODES, type Problem } from "../errors.ts";
+import { CODES, isRefusal, type Problem, type Refusal, toProblem } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import { type Caller, type CallOutcome, type Fetch, type SignedRequest, send } from "./client.ts";
@@ -17,6 +17,8 @@ export interface Link extends Caller {
   /** `type/id`. */
   readonly actor: string;
   readonly fetch: Fetch;
+  /** For a token with third parties: what fetches its discharges, as `Discharges` does. */
+  readonly discharges?: { complete(token: string): Promise<string | Refusal> };
 }
 
 export interface CallOptions {
@@ -72,6 +74,14 @@ export class Usage {
   }
 }
 
+/** The link with its token as it is sent now. @throws `CallRefusedError` where a discharge cannot be had */
+export async function completed(link: Link, name: string): Promise<Link> {
+  if (link.discharges === undefined) return link;
+  const token = await link.discharges.complete(link.token);
+  if (isRefusal(token)) throw new CallRefusedError(name, toProblem(token, ""));
+  return { ...link, token };
+}
+
 /** A first use, or the repetition of one whose outcome is unknown. */
 function begin(
   use: Use | undefined,
@@ -121,14 +131,14 @@ function settle(use: Use, outcome: CallOutcome): Json {
     use.state = "answered";
     return outcome.result;
   }
-  const { problem, status } = outcome;
+  const { problem, status, differs } = outcome;
   if (!isProblem(problem))
     throw new OutcomeUnknownError(use.name, `status ${status} with a body that is no problem of the gate's`);
   // A node that is busy says nothing about an earlier attempt.
   if (UNSETTLED.has(problem.code) || (use.attempts > 1 && CODES[problem.code].retry))
     throw new OutcomeUnknownError(use.name, `${problem.code}: ${problem.detail}`, problem);
   use.state = "unsent";
-  throw new CallRefusedError(use.name, problem);
+  throw new CallRefusedError(use.name, problem, differs);
 }
 
 /** A proxy in between may answer too. */

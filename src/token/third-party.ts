@@ -80,6 +80,11 @@ export function isLocation(location: string): boolean {
   return url !== null && /^https?:$/.test(url.protocol) && !/[?#@\s]/.test(location);
 }
 
+/** Where the third party at this location takes tickets. */
+export function dischargeUrl(location: string): string {
+  return `${location.replace(/\/+$/, "")}/discharge`;
+}
+
 /** @returns `undefined` where the ticket is not for this key, or of another version */
 export function openTicket(ticket: Uint8Array, secret: Secret): OpenTicket | undefined {
   const plain = openBox(ticket, secret);

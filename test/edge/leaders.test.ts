@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { utf8 } from "../../src/bytes.ts";
 import { nodeKey } from "../../src/cluster/format.ts";
 import {
-  AUTHORITY_HEADER,
+  EDGE_HEADER,
   HOPS_HEADER,
   type OutgoingRequest,
   type SendOutcome,
@@ -36,6 +36,7 @@ beforeEach(async () => {
   nodes = new Map();
   sent = [];
   leaders = new Leaders({
+    name: "fra",
     store,
     now_ms: () => now_ms,
     sleep: async (ms) => {
@@ -113,7 +114,7 @@ describe("a call", () => {
         headers: {
           "x-mine": "1",
           [HOPS_HEADER]: "1",
-          [AUTHORITY_HEADER]: "gate.example",
+          [EDGE_HEADER]: "fra gate.example",
           "postern-client": "c",
         },
       },

@@ -230,6 +230,8 @@ describe("a nonce", () => {
     const window = new ReplayWindow();
     expect(window.remember("a", until_s(clocks, REQUEST_LIFE_S_MAX), clocks.now_s)).toBe("fresh");
     clocks.pass(REQUEST_LIFE_S_MAX + 0.9);
+    window.forget(clocks.now_s);
+    expect(window.has("a")).toBe(true);
     expect(window.remember("a", until_s(clocks, 0), clocks.now_s)).toBe("replayed");
     clocks.pass(0.1);
     window.forget(clocks.now_s);

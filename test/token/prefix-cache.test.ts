@@ -280,6 +280,9 @@ describe("what leaves", () => {
     chainOf(cache, token).forget(revoked(1));
     expect(known(cache, token)).toBe(2);
     expect(known(cache, mint(["a = 1", "x = 9"]))).toBe(3);
+    // That of a discharge is no place in the token.
+    chainOf(cache, token).forget(revoked(0).with({ token: 1 }));
+    expect(known(cache, token)).toBe(2);
     chainOf(cache, token).forget(revoked());
     expect(cache.size).toBe(0);
     expect(cache.bytes).toBe(0);
