@@ -21,6 +21,7 @@ import { isRefusal } from "./errors.ts";
 /** Loaded when they are called: most commands need a small part of what a node does. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import("./cli/serve.ts")).serve,
+  init: async () => (await import("./cli/init.ts")).init,
   apply: async () => (await import("./cli/apply.ts")).apply,
   keygen: async () => (await import("./cli/keygen.ts")).keygen,
   mint: async () => (await import("./cli/mint.ts")).mint,
@@ -31,6 +32,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   inspect: async () => (await import("./cli/inspect.ts")).inspect,
   explain: async () => (await import("./cli/explain.ts")).explain,
   protocol: async () => (await import("./cli/protocol.ts")).protocol,
+  handler: async () => (await import("./cli/handler.ts")).handler,
   call: async () => (await import("./cli/call.ts")).call,
   cluster: async () => (await import("./cli/cluster.ts")).cluster,
   revoke: async () => (await import("./cli/revoke.ts")).revoke,

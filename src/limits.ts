@@ -395,6 +395,8 @@ export const WASM_BLOCK_NESTING_MAX = 1024;
 export const WASM_BR_TABLE_TARGETS_MAX = 8192;
 /** Problems that one admission reports before it gives up. */
 export const WASM_PROBLEMS_MAX = 20;
+/** Stack of QuickJS in a handler: its RangeError comes at some 200 calls, before the turn's own stack ends in a trap. */
+export const JS_STACK_BYTES_MAX = 64 * 1024;
 /** Processor time of the process that admits one module. QuickJS, the largest that is known, takes 1.2 s for both compilers. */
 export const ADMISSION_CPU_MS_MAX = 10_000;
 /** The same by the clock, for machines that do much else at the same time; and what a module that waits may take. */

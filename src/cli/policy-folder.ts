@@ -114,7 +114,7 @@ async function readHandlers(policy: TenantPolicy, wasmDirectory: string): Promis
     try {
       bytes.set(handler.wasm, readFileSync(path));
     } catch {
-      const detail = `actor ${actor} needs ${displayPath(path)}, which is not there; \`npm run build:wasm\` builds it`;
+      const detail = `actor ${actor} needs ${displayPath(path)}, which is not there; \`postern handler build ${displayPath(dirname(path))}\` builds it`;
       return {
         ok: false,
         problems: [{ place: `${policy.tenant}/${actor}`, code: "handler_missing", detail }],

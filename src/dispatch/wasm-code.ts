@@ -225,10 +225,8 @@ class BodyWalk {
         this.#targets(at);
         break;
       case OP.return:
-        this.#edit("return", at, 1, this.#frames.length - 1);
-        this.#meters.leave(this.#frames.length - 1);
-        break;
       case OP.unreachable:
+        if (code === OP.return) this.#edit("return", at, 1, this.#frames.length - 1);
         this.#meters.leave(this.#frames.length - 1);
         break;
     }
@@ -243,11 +241,8 @@ class BodyWalk {
     if (kind === OP.loop) this.#meters.pay(INSTRUCTIONS[OP.loop]?.fuel ?? 0);
     this.#push(type.params.length);
     if (this.#frames.length > WASM_BLOCK_NESTING_MAX) {
-      this.#refuse(
-        "bound_exceeded",
-        `blocks nest deeper than ${WASM_BLOCK_NESTING_MAX}: split the function`,
-        at,
-      );
+      const bound = `blocks nest deeper than ${WASM_BLOCK_NESTING_MAX}: split the function`;
+      this.#refuse("bound_exceeded", bound, at);
     }
   }
 
@@ -259,10 +254,9 @@ class BodyWalk {
   }
 
   #close(): void {
-    const frame = this.#frames.pop();
-    if (frame === undefined) return;
-    this.#height = frame.base;
-    this.#push(frame.type.results.length);
+    const { base = 0, type = NO_VALUES } = this.#frames.pop() ?? {};
+    this.#height = base;
+    this.#push(type.results.length);
     this.#meters.close();
   }
 
