@@ -4,10 +4,16 @@
  * A proxy that rewrites host, path or headers makes a signature fail, and neither side alone can say by what. The gate
  * shows what it got, without verifying anything more, and the caller, who knows what he signed, names the difference.
  */
+import { EDGE_HEADER, HOPS_HEADER, REMAINING_HEADER } from "./cluster/forward.ts";
 import type { Code, Refusal } from "./errors.ts";
-import type { PassedOn } from "./request/headers.ts";
+import { type PassedOn, readPassedOn } from "./request/headers.ts";
 import { shown } from "./request/received.ts";
 import type { SignedMessage } from "./request/signature-base.ts";
+
+/** By way of which other node it came, if any. Refusal: `malformed_request`. */
+export function passedOnOf({ headers }: Request): PassedOn | Refusal {
+  return readPassedOn(headers.get(HOPS_HEADER), headers.get(REMAINING_HEADER), headers.get(EDGE_HEADER));
+}
 
 /** As the caller has addressed it: this node, one that has passed the call on, or an edge node that says so. */
 export function addressedUrl({ url }: Request, { edge }: PassedOn): URL | null {

@@ -11,13 +11,13 @@ import type { Position } from "./actor/position.ts";
 import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
-import { addressedUrl, asArrived } from "./arrived.ts";
+import { addressedUrl, asArrived, passedOnOf } from "./arrived.ts";
 import { Authority, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
 import type { Readings } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
-import { EDGE_HEADER, HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
+import type { Incoming } from "./cluster/forward.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
@@ -31,7 +31,7 @@ import type { Recorder } from "./record/requests.ts";
 import type { Requested } from "./request/batch.ts";
 import { readBody } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
-import { type PassedOn, readPassedOn, readTimeout } from "./request/headers.ts";
+import { type PassedOn, readTimeout } from "./request/headers.ts";
 import type { HolderSignatures } from "./signature/holder.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 import { verifyingKey } from "./token/keyring.ts";
@@ -121,11 +121,7 @@ async function pass(
   if (closed !== undefined) return closed;
   const timeout_ms = readTimeout(request.headers.get("request-timeout-ms"));
   if (isRefusal(timeout_ms)) return timeout_ms;
-  const passedOn = readPassedOn(
-    request.headers.get(HOPS_HEADER),
-    request.headers.get(REMAINING_HEADER),
-    request.headers.get(EDGE_HEADER),
-  );
+  const passedOn = passedOnOf(request);
   if (isRefusal(passedOn)) return passedOn;
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
