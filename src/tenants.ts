@@ -186,10 +186,19 @@ function checkPass(tenant: string, pass: number): Refusal | undefined {
 
 /** Refusals: `no_such_tenant`, `store_unavailable`. */
 export async function readKeyring(store: Store, tenant: string, master: Secret): Promise<Keyring | Refusal> {
+  const keys = await readTenantKeys(store, tenant, master);
+  return isRefusal(keys) ? keys : keys.ring;
+}
+
+/** With the edge nodes that have a copy. */
+export async function readTenantKeys(
+  store: Store,
+  tenant: string,
+  master: Secret,
+): Promise<TenantKeys | Refusal> {
   const found = await store.get(keyringKey(tenant));
   if (isRefusal(found)) return found;
-  const keys = found === undefined ? withoutKeys(tenant) : openWith(master)(found.body, tenant);
-  return isRefusal(keys) ? keys : keys.ring;
+  return found === undefined ? withoutKeys(tenant) : openWith(master)(found.body, tenant);
 }
 
 function withoutKeys(tenant: string): Refusal {

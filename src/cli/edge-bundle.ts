@@ -1,6 +1,5 @@
 /** The edge worker as one module, with the handlers that it brings along beside it. */
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
 
 export interface EdgeBundle {
   /** The worker's ES module. */
@@ -9,13 +8,18 @@ export interface EdgeBundle {
   readonly modules: ReadonlyMap<string, Uint8Array>;
 }
 
+/** When the platform behaved as we have tested it. Beside it no flag: no Node compatibility either. */
+export const COMPATIBILITY_DATE = "2026-11-01";
+
 const SOURCES = fileURLToPath(new URL("..", import.meta.url));
+/** An installed package has what `npm run build` made. */
+const WORKER = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js";
 
 /** @param handlers instrumented modules, by their hash */
 export async function bundleEdge(handlers: ReadonlyMap<string, Uint8Array>): Promise<EdgeBundle> {
   const names = [...handlers.keys()];
   const entry = [
-    `import { edgeWorker } from "./worker.ts";`,
+    `import { edgeWorker } from "${WORKER}";`,
     ...names.map((hash, i) => `import h${i} from "./${hash}.wasm";`),
     `export default edgeWorker(new Map([${names.map((hash, i) => `["${hash}", h${i}]`).join(", ")}]));`,
   ];
@@ -25,6 +29,8 @@ export async function bundleEdge(handlers: ReadonlyMap<string, Uint8Array>): Pro
 
 /** @param source of the entry, in TypeScript; its imports are relative to the directory */
 export async function bundleWorker(source: string, directory: string): Promise<string> {
+  // Only who builds an edge node needs it.
+  const { build } = await import("esbuild");
   const built = await build({
     stdin: { contents: source, resolveDir: directory, sourcefile: "entry.ts", loader: "ts" },
     bundle: true,

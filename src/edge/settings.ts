@@ -76,7 +76,7 @@ function isBucket(binding: unknown): binding is R2Binding {
 }
 
 /** As a URL has it: a request's host is compared with it. */
-function isHost(host: string): boolean {
+export function isHost(host: string): boolean {
   return URL.parse(`http://${host}/`)?.host === host || URL.parse(`https://${host}/`)?.host === host;
 }
 

@@ -21,7 +21,7 @@ import { s3Options } from "./s3-options.ts";
 import { LOCAL_R2, startWorkerd, type Workerd } from "./workerd.ts";
 
 export const EDGE = "test-edge";
-const KEY = new Secret(random(32));
+export const EDGE_KEY = new Secret(random(32));
 const CREDENTIALS = { accessKeyId: "test", secretAccessKey: "test-secret" };
 
 export interface EdgeGate {
@@ -59,7 +59,7 @@ export async function startEdgeGate(options: EdgeGateOptions = {}): Promise<Edge
   const store = open();
   must(await publishAll(folder.tenants, { store, master: MASTER, url: "" }, random));
   const admit = async (tenant: string): Promise<void> => {
-    must(await giveRing({ store, tenant, master: MASTER, random }, { name: EDGE, key: KEY }));
+    must(await giveRing({ store, tenant, master: MASTER, random }, { name: EDGE, key: EDGE_KEY }));
   };
   await admit("demo");
   const lines: string[] = [];
@@ -111,7 +111,7 @@ async function startWorker(
     {
       bindings: {
         POSTERN_EDGE: EDGE,
-        POSTERN_EDGE_KEY: toHex(KEY.expose()),
+        POSTERN_EDGE_KEY: toHex(EDGE_KEY.expose()),
         POSTERN_TENANTS: ["demo", ...tenants].join(","),
         POSTERN_AUTHORITIES: `127.0.0.1:${port}`,
         POSTERN_STORE: "r2:postern",

@@ -1,9 +1,6 @@
 /** Workers in the real workerd, by miniflare, on loopback. */
 import { convertV4MiniflareOptions, Miniflare, type V4MiniflareOptions } from "miniflare";
-import type { EdgeBundle } from "../../src/cli/edge-bundle.ts";
-
-/** When the platform's behaviour was what we have tested. Beside it no flag: no Node compatibility either. */
-export const COMPATIBILITY_DATE = "2026-11-01";
+import { COMPATIBILITY_DATE, type EdgeBundle } from "../../src/cli/edge-bundle.ts";
 
 export interface Workerd {
   readonly url: string;
