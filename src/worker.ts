@@ -42,7 +42,7 @@ export interface Worker {
   fetch(request: Request, bindings: Bindings, context: Context): Promise<Response>;
 }
 
-/** @param bundled the handlers that came with the worker */
+/** @param bundled what came with it */
 export function edgeWorker(bundled: Bundled): Worker {
   // Made by the first request: before it there is neither clock nor randomness.
   let node: EdgeNode | string | undefined;
@@ -74,7 +74,7 @@ class EdgeNode {
     const { edge, tenants, authorities } = settings;
     this.#settings = settings;
     const store = openStore(settings.store);
-    const handlers = new EdgeHandlers(bundled);
+    const handlers = new EdgeHandlers(bundled, store, settings.loader);
     this.#following = new Following({
       follower: () =>
         new Follower({

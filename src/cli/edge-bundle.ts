@@ -13,15 +13,28 @@ export const COMPATIBILITY_DATE = "2026-11-01";
 
 const SOURCES = fileURLToPath(new URL("..", import.meta.url));
 /** An installed package has what `npm run build` made. */
-const WORKER = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js";
+const EXTENSION = import.meta.url.endsWith(".ts") ? "ts" : "js";
 
 /** @param handlers instrumented modules, by their hash */
 export async function bundleEdge(handlers: ReadonlyMap<string, Uint8Array>): Promise<EdgeBundle> {
+  const loaded = await bundleWorker(
+    [
+      `import { loadedWorker } from "./edge/loaded.${EXTENSION}";`,
+      `import handler from "./handler.wasm";`,
+      `export default loadedWorker(handler);`,
+    ].join("\n"),
+    SOURCES,
+  );
   const names = [...handlers.keys()];
+  const bundled = [
+    `handlers: new Map([${names.map((hash, i) => `["${hash}", h${i}]`).join(", ")}])`,
+    `loaded: ${JSON.stringify(loaded)}`,
+    `compatibilityDate: "${COMPATIBILITY_DATE}"`,
+  ];
   const entry = [
-    `import { edgeWorker } from "${WORKER}";`,
+    `import { edgeWorker } from "./worker.${EXTENSION}";`,
     ...names.map((hash, i) => `import h${i} from "./${hash}.wasm";`),
-    `export default edgeWorker(new Map([${names.map((hash, i) => `["${hash}", h${i}]`).join(", ")}]));`,
+    `export default edgeWorker({ ${bundled.join(", ")} });`,
   ];
   const script = await bundleWorker(entry.join("\n"), SOURCES);
   return { script, modules: new Map([...handlers].map(([hash, bytes]) => [`${hash}.wasm`, bytes])) };

@@ -6,6 +6,7 @@ import type { R2Binding } from "../store/r2.ts";
 import type { S3Credentials } from "../store/s3.ts";
 import { parseS3Address, type S3Address } from "../store/s3-address.ts";
 import { ROOT_SECRET_BYTES } from "../token/keyring.ts";
+import type { LoaderBinding } from "./handlers.ts";
 
 /** What the platform hands over: texts, secrets among them, and objects. */
 export type Bindings = Readonly<Record<string, unknown>>;
@@ -25,6 +26,8 @@ export interface EdgeSettings {
   readonly addressField: string | undefined;
   /** `POSTERN_STORE`: `r2:` or `r2:PREFIX`, in the bucket bound as `STORE`; or `s3://…`, with the usual `AWS_…` names. */
   readonly store: StoreSettings;
+  /** The Worker Loader bound as `LOADER`, where there is one. */
+  readonly loader: LoaderBinding | undefined;
 }
 
 /** @returns what is wrong with them, as a sentence without its end; no value is repeated */
@@ -44,7 +47,9 @@ export function readSettings(bindings: Bindings): EdgeSettings | string {
     return "POSTERN_CLIENT_ADDRESS must be a field's name in lower case";
   const store = readStore(bindings);
   if (typeof store === "string") return store;
-  return { edge: { name, key: new Secret(key) }, tenants, authorities, addressField, store };
+  const loader = bindings["LOADER"];
+  if (loader !== undefined && !isLoader(loader)) return "LOADER is bound, but not to a Worker Loader";
+  return { edge: { name, key: new Secret(key) }, tenants, authorities, addressField, store, loader };
 }
 
 function readStore(bindings: Bindings): StoreSettings | string {
@@ -73,6 +78,10 @@ const VISIBLE = /^[\x21-\x7e]+$/;
 
 function isBucket(binding: unknown): binding is R2Binding {
   return typeof binding === "object" && binding !== null && "put" in binding && "list" in binding;
+}
+
+function isLoader(binding: unknown): binding is LoaderBinding {
+  return typeof binding === "object" && binding !== null && "get" in binding;
 }
 
 /** As a URL has it: a request's host is compared with it. */
