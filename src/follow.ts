@@ -9,12 +9,15 @@
 import { CHANGES_KEY, changedSince, parseChanges } from "./changes.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { CHANGES_POLL_MS, FULL_PASS_MS, STALENESS_MS_MAX, STORE_READS_AT_ONCE } from "./limits.ts";
+import type { Quarantine } from "./quarantine.ts";
 import type { Store } from "./store/contract.ts";
 import type { Tenant, TenantDirectory } from "./tenants.ts";
 
 export interface FollowerOptions {
   readonly store: Store;
   readonly directory: TenantDirectory;
+  /** The same that the directory asks. */
+  readonly quarantine: Quarantine;
   /** Monotonic. */
   readonly now_ms: () => number;
   /** ms since the epoch: which revocations have long expired. */
@@ -120,6 +123,8 @@ export class Follower {
       const changes = found && parseChanges(found.body);
       if (found !== undefined && changes === undefined)
         return this.#failed(`the object ${CHANGES_KEY} is damaged; the next publication replaces it`);
+      const unread = await this.#readQuarantine();
+      if (unread !== undefined) return this.#failed(unread.detail);
       const changed = changes && changedSince(this.#count, changes);
       if (changed === undefined) this.#missed();
       else for (const name of changed) if (this.#directory.serves(name)) this.#changed(name);
@@ -149,6 +154,9 @@ export class Follower {
 
   async #passOnce(): Promise<void> {
     this.#passedAt_ms = this.#options.now_ms();
+    // First of all: what is in quarantine must not run, not once.
+    const unread = await this.#readQuarantine();
+    if (unread !== undefined) return this.#failed(unread.detail);
     const published = await this.#directory.published();
     if (isRefusal(published)) return this.#failed(published.detail);
     const names = published.values();
@@ -156,6 +164,10 @@ export class Follower {
       for (const name of names) await this.#bring(name);
     };
     await Promise.all(Array.from({ length: STORE_READS_AT_ONCE }, reader));
+  }
+
+  #readQuarantine(): Promise<Refusal | undefined> {
+    return this.#options.quarantine.read(this.#options.store);
   }
 
   /** It cannot be told which tenants changed: it may be any, and new ones. The next pass reads them. */

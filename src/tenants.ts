@@ -11,6 +11,7 @@ import type { Handlers, Run } from "./handlers.ts";
 import type { Json } from "./json.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
 import { type PublishedTenant, parsePublished, policyKey, wrongMasterKey } from "./publish.ts";
+import type { Quarantine } from "./quarantine.ts";
 import type { Secret } from "./secret.ts";
 import type { Store } from "./store/contract.ts";
 import {
@@ -73,6 +74,7 @@ export interface DirectoryOptions {
   /** Refusals: `store_unavailable`; `no_such_tenant` where this node may serve the tenant no longer. */
   readonly openKeys: OpenKeys;
   readonly handlers: Handlers;
+  readonly quarantine: Quarantine;
   /** The tenants to serve, where it is not all that are published. */
   readonly only?: readonly string[];
 }
@@ -166,10 +168,15 @@ export class TenantDirectory {
       const { instrumented = "" } = document.handlers[policy.handler.wasm] ?? {};
       const run = await this.#options.handlers.get(instrumented, name);
       if (isRefusal(run)) return run;
-      actors.set(type, compileActor(policy, instrumented, run));
+      actors.set(type, compileActor(policy, instrumented, run && this.#guarded(instrumented, run)));
     }
     const { revoked } = this.#feed(name);
     return { name, holder: document.policy.holder, actors, keyring, edges, revoked };
+  }
+
+  #guarded(hash: string, run: Run): Run {
+    const { quarantine } = this.#options;
+    return async (...turn) => quarantine.refuse(hash) ?? run(...turn);
   }
 }
 

@@ -19,6 +19,7 @@ import { refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
+import { Quarantine } from "./quarantine.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
 import { Challenges } from "./signature/challenge.ts";
@@ -75,19 +76,20 @@ class EdgeNode {
     this.#settings = settings;
     const store = openStore(settings.store);
     const handlers = new EdgeHandlers(bundled, store, settings.loader);
-    this.#following = new Following({
-      follower: () =>
-        new Follower({
-          store,
-          directory: new TenantDirectory({ store, openKeys: openFor(edge), handlers, only: tenants }),
-          now_ms: monotonic_ms,
-          wall_ms: () => Date.now(),
-          sleep,
-          problem: (detail) => event("tenant_not_read", detail),
-        }),
-      now_ms: monotonic_ms,
-      sleep,
-    });
+    const follower = (): Follower => {
+      const quarantine = new Quarantine();
+      const openKeys = openFor(edge);
+      return new Follower({
+        store,
+        quarantine,
+        directory: new TenantDirectory({ store, openKeys, handlers, quarantine, only: tenants }),
+        now_ms: monotonic_ms,
+        wall_ms: () => Date.now(),
+        sleep,
+        problem: (detail) => event("tenant_not_read", detail),
+      });
+    };
+    this.#following = new Following({ follower, now_ms: monotonic_ms, sleep });
     const leaders = new Leaders({
       name: edge.name,
       store,

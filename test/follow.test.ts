@@ -14,6 +14,7 @@ import {
   TURN_FUEL_MAX,
 } from "../src/limits.ts";
 import { policyKey } from "../src/publish.ts";
+import { Quarantine } from "../src/quarantine.ts";
 import { revoke } from "../src/revoke.ts";
 import { changeKeyring } from "../src/rotate.ts";
 import type { Store, StoredObject } from "../src/store/contract.ts";
@@ -55,13 +56,16 @@ class Node {
         return this.hooks.list === undefined ? next() : this.hooks.list(prefix, next);
       },
     });
+    const quarantine = new Quarantine();
     this.follower = new Follower({
       store: hooked,
       directory: new TenantDirectory({
         store: hooked,
         openKeys: openWith(MASTER),
         handlers: new StoredHandlers(hooked, turnsHere),
+        quarantine,
       }),
+      quarantine,
       now_ms: () => this.now_ms,
       wall_ms: () => NOW_MS + this.now_ms,
       sleep: (ms) => {

@@ -5,6 +5,7 @@ import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "../src/dispatch/fuel.t
 import { turnsHere } from "../src/dispatch/turns.ts";
 import { StoredHandlers } from "../src/handlers.ts";
 import { type PublishedTenant, policyKey } from "../src/publish.ts";
+import { Quarantine } from "../src/quarantine.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import { openWith, TenantDirectory } from "../src/tenants.ts";
 import { MASTER, must } from "./support/gate.ts";
@@ -28,6 +29,7 @@ async function readOf(pass: number): Promise<{ refusal: string | undefined; serv
     store,
     openKeys: openWith(MASTER),
     handlers: new StoredHandlers(store, turnsHere),
+    quarantine: new Quarantine(),
   });
   const refusal = await tenants.read("acme");
   return {

@@ -1,9 +1,8 @@
 /** `postern edge`: builds an edge node's worker, gives it the key rings of its tenants, and takes them back. */
 import { EDGE_NAME } from "../names.ts";
-import { type Command, flag, text, texts, UsageProblem } from "./command.ts";
+import { type Command, DEFAULT_STORE, flag, text, texts, UsageProblem } from "./command.ts";
 import { edgeBuild } from "./edge-build.ts";
 import { edgeAdmit, edgeList, edgeWithdraw } from "./edge-rings.ts";
-import { DEFAULT_STORE } from "./inputs.ts";
 
 export const edge: Command = {
   name: "edge",

@@ -1,8 +1,7 @@
 /**
- * Points of secp256k1 where nothing is secret: k·G + l·P for the verification of signatures, in variable time.
+ * Points of secp256k1 where nothing is secret: g·G + k·P for the verification of signatures, in variable time.
  *
- * A multiple of a point that has a table is a sum of entries of the table, with few doublings or none: that is what
- * makes a key that was seen before cheap. Coordinates are Jacobian, x = X/Z², y = Y/Z³, so that a sum takes eleven
+ * A multiple of a point is a sum of entries of its table: the larger the table, the fewer doublings it takes. Coordinates are Jacobian, x = X/Z², y = Y/Z³, so that a sum takes eleven
  * multiplications and no inversion; table entries are affine. Formulas: https://hyperelliptic.org/EFD/g1p/auto-shortw-jacobian-0.html
  */
 import { schnorr } from "@noble/curves/secp256k1.js";
@@ -10,6 +9,7 @@ import { schnorr } from "@noble/curves/secp256k1.js";
 /** p = 2^256 − FOLD */
 const { Fp } = schnorr.Point;
 const P = Fp.ORDER;
+const MINUS_P = -P;
 const FOLD = 2n ** 256n - P;
 const MASK = 2n ** 256n - 1n;
 
@@ -24,7 +24,8 @@ function folded(value: bigint): bigint {
 }
 
 /** Whether a difference of two folded numbers, which is less than 2p either way, is 0 modulo p. */
-const isZero = (difference: bigint): boolean => difference === 0n || difference === P || difference === -P;
+const isZero = (difference: bigint): boolean =>
+  difference === 0n || difference === P || difference === MINUS_P;
 
 export interface Affine {
   readonly x: bigint;
@@ -114,34 +115,52 @@ function toAffine(points: readonly Jacobian[]): readonly Affine[] {
   });
 }
 
-/** Digits of a number below 2^256, and one for the last carry. */
-const placesOf = (bits: number): number => Math.ceil(257 / bits);
+/**
+ * λ·(x, y) = (β·x, y), where λ³ = 1 modulo n and β³ = 1 modulo p; and two short vectors (a, b) with a + b·λ = 0 modulo n.
+ * Gallant, Lambert, Vanstone, "Faster point multiplication on elliptic curves with efficient endomorphisms", 2001.
+ */
+const BETA = 0x7ae96a2b657c07106e64479eac3434e99cf0497512f58995c1396c28719501een;
+const A1 = 0x3086d221a7d46bcde86c90e49284eb15n;
+const B1 = -0xe4437ed6010e88286f547fa90abfe4c3n;
+const A2 = 0x114ca50f7a8e2f3f657c1108d9d44cfd8n;
+const B2 = A1;
 
-/** A number below 2^256 in signed digits of so many bits, the lowest first: −2^(bits−1) ≤ digit < 2^(bits−1). */
-function digitsOf(scalar: bigint, bits: number): readonly number[] {
-  const digits: number[] = [];
-  const half = 2 ** (bits - 1);
+/** k = k1 + k2·λ modulo n, with both halves less than 2^129 either way. @param k 0 ≤ k < n */
+function halvesOf(k: bigint): readonly [k1: bigint, k2: bigint] {
+  const n = schnorr.Point.Fn.ORDER;
+  const c1 = (B2 * k + n / 2n) / n;
+  const c2 = (n / 2n - B1 * k) / n;
+  return [k - c1 * A1 - c2 * A2, -c1 * B1 - c2 * B2];
+}
+
+/** Digits of a half, with room for the last carry. */
+const placesOf = (bits: number): number => Math.ceil(130 / bits);
+
+/** A half in signed digits of so many bits, the lowest first: −2^(bits−1) ≤ digit ≤ 2^(bits−1). */
+function digitsOf(half: bigint, bits: number): readonly number[] {
+  const sign = half < 0n ? -1 : 1;
+  const magnitude = half < 0n ? -half : half;
+  // Words of 32 bits are numbers, and cheaper to cut than a bigint.
+  const words = Array.from({ length: 5 }, (_, i) => Number((magnitude >> BigInt(32 * i)) & 0xffff_ffffn));
   const all = 2 ** bits;
   let carry = 0;
-  // Words of 32 bits are numbers; a digit of a number costs less than one of a bigint.
-  const words = Array.from({ length: 9 }, (_, i) => Number((scalar >> BigInt(32 * i)) & 0xffff_ffffn));
-  for (let place = 0, at = 0; place < placesOf(bits); place++, at += bits) {
-    const word = at >>> 5;
-    const shift = at & 31;
+  return Array.from({ length: placesOf(bits) }, (_, place) => {
+    const word = (place * bits) >>> 5;
+    const shift = (place * bits) & 31;
     const low = (words[word] ?? 0) >>> shift;
-    const high = shift + bits > 32 ? ((words[word + 1] ?? 0) << (32 - shift)) >>> 0 : 0;
+    const high = shift + bits > 32 ? (words[word + 1] ?? 0) << (32 - shift) : 0;
     const digit = ((low | high) & (all - 1)) + carry;
-    carry = digit >= half ? 1 : 0;
-    digits.push(digit - carry * all);
-  }
-  return digits;
+    carry = digit >= all / 2 ? 1 : 0;
+    return sign * (digit - carry * all);
+  });
 }
 
 /**
  * Multiples of one point, ready to be added.
  *
- * The digits of a scalar fall into `blocks` classes by their place. What the digits of one class stand for is a sum of
- * entries; from one class to the next the sum is doubled `bits` times, and the table has so many times fewer entries.
+ * The digits of a scalar's halves fall into `blocks` classes by their place. What the digits of one class stand for is a
+ * sum of entries; from one class to the next the sum is doubled `bits` times, and the table has so many times fewer
+ * entries. Both halves use the same entries: the second one those of λ·point.
  */
 export class Table {
   readonly #bits: number;
@@ -149,15 +168,15 @@ export class Table {
   /** For every place of the lowest class d·2^(bits·place)·point, for d = 1 … 2^(bits−1). */
   readonly #rows: readonly (readonly Affine[])[];
 
-  constructor(point: Affine, bits: number, blocks: number) {
+  constructor(point: Affine, { bits, blocks }: TableForm) {
     this.#bits = bits;
     this.#blocks = blocks;
     const half = 2 ** (bits - 1);
     const base = new Jacobian(point.x, point.y, 1n);
-    const bases: Jacobian[] = [];
-    for (let place = 0; place < placesOf(bits); place += blocks) {
-      bases.push(base.copy());
+    const bases = [base.copy()];
+    for (let place = blocks; place < placesOf(bits); place += blocks) {
       base.doubleTimes(bits * blocks);
+      bases.push(base.copy());
     }
     const multiples = toAffine(bases).flatMap(({ x, y }) => {
       const multiple = new Jacobian();
@@ -172,23 +191,40 @@ export class Table {
 
   /** Adds scalar·point to a sum that has nothing in it yet, or to any where the table is of one block. */
   addMultiple(scalar: bigint, sum: Jacobian): void {
-    const digits = digitsOf(scalar, this.#bits);
+    const [first, second] = halvesOf(scalar).map((half) => digitsOf(half, this.#bits));
     for (let block = this.#blocks - 1; block >= 0; block--) {
       for (const [row, entries] of this.#rows.entries()) {
-        const digit = digits[row * this.#blocks + block] ?? 0;
-        const entry = entries[Math.abs(digit) - 1];
-        if (entry !== undefined) sum.add(entry.x, digit < 0 ? P - entry.y : entry.y);
+        const place = row * this.#blocks + block;
+        addEntry(sum, entries, first?.[place] ?? 0, 1n);
+        addEntry(sum, entries, second?.[place] ?? 0, BETA);
       }
       if (block > 0) sum.doubleTimes(this.#bits);
     }
   }
 }
 
+/** Digits of so many bits, in so many blocks. With as many blocks as there are digits a table has one row. */
+export interface TableForm {
+  readonly bits: number;
+  readonly blocks: number;
+}
+
+/** For a point that is used once: making the table is part of the work. */
+export const ONE_ROW: TableForm = { bits: 5, blocks: placesOf(5) };
+const GENERATOR: TableForm = { bits: 8, blocks: 1 };
+
+function addEntry(sum: Jacobian, entries: readonly Affine[], digit: number, beta: bigint): void {
+  const entry = entries[Math.abs(digit) - 1];
+  if (entry === undefined) return;
+  const x = beta === 1n ? entry.x : folded(beta * entry.x);
+  sum.add(x, digit < 0 ? P - entry.y : entry.y);
+}
+
 let generator: Table | undefined;
 
 /** g·G + k·point, for the point of a table. @returns `undefined` where it is the point at infinity */
 export function combination(g: bigint, point: Table, k: bigint): Affine | undefined {
-  generator ??= new Table(schnorr.Point.BASE.toAffine(), 8, 1);
+  generator ??= new Table(schnorr.Point.BASE.toAffine(), GENERATOR);
   const sum = new Jacobian();
   point.addMultiple(k, sum);
   generator.addMultiple(g, sum);

@@ -13,6 +13,7 @@ import {
   FULL_PASS_MS,
   STALENESS_MS_MAX,
 } from "../../src/limits.ts";
+import { Quarantine } from "../../src/quarantine.ts";
 import { revoke } from "../../src/revoke.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { memoryStore } from "../../src/store/memory.ts";
@@ -49,20 +50,24 @@ class Isolate {
     this.following = new Following({
       now_ms,
       sleep,
-      follower: () =>
-        new Follower({
+      follower: () => {
+        const quarantine = new Quarantine();
+        return new Follower({
           store: hooked,
+          quarantine,
           directory: new TenantDirectory({
             store: hooked,
             openKeys: openWith(MASTER),
             handlers: new StoredHandlers(hooked, turnsHere),
+            quarantine,
             only: ["demo"],
           }),
           now_ms,
           wall_ms: () => NOW_MS + this.now_ms,
           sleep,
           problem: () => {},
-        }),
+        });
+      },
     });
   }
 
