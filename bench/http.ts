@@ -34,9 +34,12 @@ const BUSY_PERCENT_MIN = 70;
 /** A round that takes longer than this has lost its server. */
 const ROUND_S_MAX = 10;
 
+/** A server as the load generator needs to know it. */
+type Addressed = Pick<ServerProcess, "url" | "pid">;
+
 /** Somebody to send requests to, and what to send. */
 export interface Target {
-  readonly server: ServerProcess;
+  readonly server: Addressed;
   readonly connections: number;
   readonly requests: Round["requests"];
 }
@@ -99,7 +102,7 @@ async function naiveTarget(load: Load): Promise<Target> {
 /** Opens an account for each identity; what follows are deposits. */
 export async function openedTarget(
   load: Load,
-  server: ServerProcess,
+  server: Addressed,
   identities: readonly Identity[],
 ): Promise<Target> {
   const signed = { kind: "signed", identities } as const;
