@@ -20,24 +20,27 @@ import { isRefusal } from "./errors.ts";
 
 /** Loaded when they are called: most commands need a small part of what a node does. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  serve: async () => (await import("./cli/serve.ts")).serve,
   init: async () => (await import("./cli/init.ts")).init,
+  handler: async () => (await import("./cli/handler.ts")).handler,
+  serve: async () => (await import("./cli/serve.ts")).serve,
   apply: async () => (await import("./cli/apply.ts")).apply,
   keygen: async () => (await import("./cli/keygen.ts")).keygen,
   mint: async () => (await import("./cli/mint.ts")).mint,
   attenuate: async () => (await import("./cli/attenuate.ts")).attenuate,
   delegate: async () => (await import("./cli/delegate.ts")).delegate,
+  discharge: async () => (await import("./cli/discharge.ts")).discharge,
+  vouch: async () => (await import("./cli/vouch.ts")).vouch,
   split: async () => (await import("./cli/split.ts")).split,
   restrict: async () => (await import("./cli/split.ts")).restrict,
   inspect: async () => (await import("./cli/inspect.ts")).inspect,
   explain: async () => (await import("./cli/explain.ts")).explain,
   protocol: async () => (await import("./cli/protocol.ts")).protocol,
-  handler: async () => (await import("./cli/handler.ts")).handler,
   call: async () => (await import("./cli/call.ts")).call,
   cluster: async () => (await import("./cli/cluster.ts")).cluster,
   revoke: async () => (await import("./cli/revoke.ts")).revoke,
   rotate: async () => (await import("./cli/rotate.ts")).rotate,
   store: async () => (await import("./cli/store.ts")).store,
+  quarantine: async () => (await import("./cli/quarantine.ts")).quarantine,
   replay: async () => (await import("./cli/replay.ts")).replay,
   types: async () => (await import("./cli/types.ts")).types,
   demo: async () => (await import("./cli/demo.ts")).demo,
@@ -76,7 +79,9 @@ async function runCommand(
   if (parsed.positionals.length > (command.positionals ?? 0))
     return misused(environment, "there are more arguments than the command takes", usageOf(command));
   const outcome = await command.run(environment, parsed.values, parsed.positionals);
-  return report(command, environment, outcome, parsed.values["json"] === true);
+  const exitCode = report(command, environment, outcome, parsed.values["json"] === true);
+  command.ended?.(environment, exitCode);
+  return exitCode;
 }
 
 function report(command: Command, environment: Environment, outcome: Outcome, asJson: boolean): number {
@@ -88,6 +93,7 @@ function report(command: Command, environment: Environment, outcome: Outcome, as
     return exitCodeOf(outcome);
   }
   if (!outcome.printed) environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
+  if (outcome.exitCode !== undefined) return outcome.exitCode;
   if (outcome.unavailable) return EXIT.unavailable;
   return outcome.failed ? EXIT.refused : EXIT.done;
 }

@@ -340,6 +340,28 @@ export const PLACE_RETRY_MS = 50;
  * Half a million actors, which is as many as there can be, are looked at in 11 ms. */
 export const ACTORS_SWEEP_MS = 1_000;
 
+// ── Supervisor ───────────────────────────────────────────────────────────────────────────────────────────
+
+/** How often a node tells its supervisor that its loop turns, and what its threads are at. */
+export const HEARTBEAT_MS = 250;
+/** So many heartbeats missed, 10 s: by then other nodes have taken over what a node led. */
+export const HEARTBEATS_MISSED_MAX = 40;
+/** Before its first one a node may take a minute more: it opens its store and compiles its own code. */
+export const NODE_START_BEATS_MAX = 240;
+/** A turn under way for so many heartbeats, 5 s, that has had so much of the CPU, ten times what its fuel allows, is
+ * not held by fuel. Where nobody can tell what it had, a minute must do. */
+export const TURN_WEDGED_BEATS = 20;
+export const TURN_WEDGED_CPU_MS = 1_000;
+export const TURN_WEDGED_BEATS_UNMEASURED = 240;
+/** From when a node says that it ends until it must have ended: a thread that nothing stops would keep it for ever. */
+export const NODE_END_MS_MAX = 2_000;
+/** Before a crashed node is started again, doubled for each crash within the window, up to the second number. */
+export const RESTART_PAUSE_MS_MIN = 100;
+export const RESTART_PAUSE_MS_MAX = 5_000;
+/** Restarts within the window: past them the supervisor gives up, and whoever supervises it decides. */
+export const RESTARTS_MAX = 8;
+export const RESTART_WINDOW_MS = 60_000;
+
 // ── Sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
 
 /** One handler module as uploaded. Rust with its standard library is 0.1 to 1 MB, a QuickJS 1 MB. */
@@ -396,7 +418,7 @@ export const TURN_FUEL_MAX = 250_000_000;
 export const TURN_THREADS_MAX = 64;
 /** JavaScript heap of such a thread, beside the handler's own memory: an answer of full size, parsed, takes 20 MB. */
 export const TURN_THREAD_HEAP_MB = 128;
-/** A thread that has died without finishing a turn is replaced after so long: it may have died of its surroundings. */
+/** A thread that has died before it was ready is replaced after so long: it died of its surroundings. */
 export const TURN_THREAD_RETRY_MS = 1_000;
 /** Turns of one tenant that wait for a thread, and their inputs: 64 of full size, or 1,024 usual ones, which take 0.1 s. */
 export const TURNS_WAITING_PER_TENANT_MAX = 1024;
@@ -408,6 +430,8 @@ export const TURN_BRIEF_US_MAX = 2_000;
 /** For how many times as long as a longer turn took its tenant does not get the last thread: of a hundred turns of others
  * one at most comes upon such a thread. */
 export const TURN_LONG_BARRED_FACTOR = 100;
+/** Modules in quarantine: one is one too many. They are one object, read by every node. */
+export const QUARANTINED_MAX = 256;
 /** Call stack of one turn, as the fuel pass counts it: half of what V8 has (984 KiB), the same on every machine. */
 export const TURN_STACK_BYTES_MAX = 384 * 1024;
 /** What a handler may return: a state and a reply of full size, and the names around them. */

@@ -19,12 +19,14 @@ import { createGateway } from "./gateway.ts";
 import type { Range } from "./ip.ts";
 import { COMMIT_WINDOW, DRAIN_GRACE_MS, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
+import { type Blamed, Quarantine, quarantine } from "./quarantine.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
 import type { Secret } from "./secret.ts";
 import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
 import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
+import type { TurnReport } from "./server/supervision.ts";
 import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
 import { Challenges } from "./signature/challenge.ts";
@@ -55,6 +57,8 @@ export interface ServerOptions {
   readonly window?: number;
   /** Threads that run turns; by the machine's cores, unless told. */
   readonly turnThreads?: number;
+  /** Modules that are to go into quarantine before anything is served. */
+  readonly blamed?: readonly Blamed[];
   /** Request lines and the node's own events, one JSON document each. */
   readonly write: (line: string) => void;
 }
@@ -65,6 +69,8 @@ export interface Server {
   readonly tenants: readonly string[];
   /** Ends the node in order; `notice_ms` is how long /readyz says so before calls are refused. */
   stop(notice_ms?: number): Promise<void>;
+  /** What its threads are at; to be asked for at each heartbeat. */
+  beat(): readonly TurnReport[];
   /** Resolves when the node has ended: with the reason where it ended by itself. */
   readonly ended: Promise<Refusal | undefined>;
 }
@@ -106,6 +112,7 @@ class GatewayNode implements Server {
       store: options.store,
       master: options.master,
       turns: this.#turns,
+      quarantine: new Quarantine(),
       now_ms: () => performance.now(),
       wall_ms: () => Date.now(),
       sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
@@ -119,6 +126,10 @@ class GatewayNode implements Server {
 
   get tenants(): readonly string[] {
     return this.#tenants.names.toSorted();
+  }
+
+  beat(): readonly TurnReport[] {
+    return this.#turns.beat();
   }
 
   async start(): Promise<Refusal | undefined> {
@@ -136,7 +147,12 @@ class GatewayNode implements Server {
   }
 
   async #start(): Promise<Refusal | undefined> {
-    const { store, shards = SHARDS_DEFAULT } = this.#options;
+    const { store, shards = SHARDS_DEFAULT, blamed = [] } = this.#options;
+    for (const handler of blamed) {
+      const unwritten = await quarantine(store, handler, new Date().toISOString(), randomBytes);
+      if (unwritten !== undefined) return unwritten;
+      this.#event("handler_quarantined", "its turns are refused", { ...handler });
+    }
     const [problem] = await this.#tenants.start();
     if (problem !== undefined && this.tenants.length === 0) return refuse("store_unavailable", problem);
     void this.#tenants.run(() => this.#closed);

@@ -167,7 +167,7 @@ interface ReadCaveat extends VerifiedCaveat {
   readonly caveat: Caveat;
 }
 
-/** @param tally what other macaroons of the request have; these are added */
+/** @param tally of the other macaroons of the request; these are added */
 function readAll(
   { token, caveats }: VerifiedChain,
   tally: CaveatTally,
@@ -178,8 +178,7 @@ function readAll(
     const { index, text } = verified;
     const caveat = readings.read(verified, token);
     if (isRefusal(caveat)) return caveat;
-    const { name } = caveat;
-    if (name === "protocol" && token > 0)
+    if (caveat.name === "protocol" && token > 0)
       return refuse(
         "unknown_caveat",
         `${caveatName(index, token)} is refused because a discharge holds no order: only the token itself does`,

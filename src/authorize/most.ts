@@ -16,17 +16,20 @@ const MOST: Partial<Record<CaveatName, number>> = {
   rate: COUNT_CAVEATS_MAX,
 };
 
-/** Of one token, with its discharges. */
+/** Of one token and its discharges. */
 export class CaveatTally {
   readonly #seen = new Map<CaveatName, number>();
 
-  /** @param token which of the macaroons it is in  @returns `unknown_caveat`, where this one is too many */
+  /** Refusal: `unknown_caveat`, where this one is too many. */
   add({ name, text }: Caveat, index: number, token = 0): Refusal | undefined {
     const count = (this.#seen.get(name) ?? 0) + 1;
     this.#seen.set(name, count);
     const most = MOST[name];
     if (most === undefined || count <= most) return undefined;
-    const detail = `a token carries at most ${most} ${name} caveats, those of its discharges included`;
-    return refuse("unknown_caveat", detail, { token, caveat: { index, text } });
+    return refuse(
+      "unknown_caveat",
+      `a token carries at most ${most} ${name} caveats, those of its discharges included`,
+      { token, caveat: { index, text } },
+    );
   }
 }

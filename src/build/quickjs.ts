@@ -5,8 +5,8 @@
  */
 import { OP, TYPE } from "../dispatch/opcodes.ts";
 import { Writer } from "../dispatch/wasm-reader.ts";
-import { type Parts, takeApart } from "./parts.ts";
-import { type Image, type NewFunction, rewire } from "./rewire.ts";
+import { type ImportedFunction, type Parts, takeApart } from "./parts.ts";
+import { type Code, type Image, type NewFunction, rewire } from "./rewire.ts";
 
 /** Pointers to values of the engine that are in its memory. */
 export interface Values {
@@ -29,12 +29,14 @@ export function quickjsHandler(
 ): Uint8Array<ArrayBuffer> | string {
   const parts = takeApart(engine);
   if (typeof parts === "string") return parts;
-  return rewire(parts, { stub: trap, functions: [alloc(parts), handle(parts, values)], kept: [], image });
+  return rewire(parts, { stub, functions: [alloc(parts), handle(parts, values)], kept: [], image });
 }
 
-/** Nothing of what the engine imports is called once the handler is read: the runner stays clear of it. */
-function trap(): Writer {
-  return new Writer().byte(0, OP.unreachable, OP.end);
+/** Of what the engine imports, a handler reaches the offset of the local time, which is none, and `import()`. */
+function stub({ name }: ImportedFunction): Code {
+  return name === "host_get_timezone_offset"
+    ? new Writer().byte(0, OP.i32_const, 0, OP.end)
+    : new Writer().byte(0, OP.unreachable, OP.end);
 }
 
 /** Source: interface.c of quickjs-wasi: wasm_malloc(size) */

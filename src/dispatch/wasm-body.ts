@@ -5,6 +5,7 @@
  * in the order of their places, so that the fuel pass copies what lies between them. What V8 may spend to compile
  * a function is estimated here too, since it follows from these numbers alone.
  */
+import { WASM_FUNCTION_SLOTS_MAX } from "../limits.ts";
 import type { FunctionType } from "./wasm-binary.ts";
 
 /** A change at a byte offset: something inserted there, `removed` bytes of the original dropped. */
@@ -48,6 +49,14 @@ const NAN_BYTES = 24;
 export function slotsOf(body: Body): number {
   const bytes = body.code_end - body.groups_start;
   return (bytes + CHARGE_BYTES * body.charges + NAN_BYTES * body.nans) * (body.locals + body.stack);
+}
+
+/** What makes one function too much to compile. */
+export function whyTooHeavy(body: Body): string | undefined {
+  if (slotsOf(body) <= WASM_FUNCTION_SLOTS_MAX) return undefined;
+  const code = `${body.code_end - body.groups_start} bytes of code (${body.charges} branches)`;
+  const slots = `${body.locals} locals and ${body.stack} operands`;
+  return `${code} for ${slots} take too long to compile: split the function`;
 }
 
 export const NO_VALUES: FunctionType = { params: [], results: [] };

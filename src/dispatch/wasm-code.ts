@@ -9,7 +9,6 @@ import {
   WASM_BLOCK_NESTING_MAX,
   WASM_BR_TABLE_TARGETS_MAX,
   WASM_FUNCTION_BYTES_MAX,
-  WASM_FUNCTION_SLOTS_MAX,
   WASM_LOCALS_MAX,
 } from "../limits.ts";
 import {
@@ -22,7 +21,7 @@ import {
   TYPE,
 } from "./opcodes.ts";
 import type { AdmissionProblem, FunctionType, Module, ProblemCode } from "./wasm-binary.ts";
-import { type Body, type Edit, type Frame, NO_VALUES, slotsOf } from "./wasm-body.ts";
+import { type Body, type Edit, type Frame, NO_VALUES, whyTooHeavy } from "./wasm-body.ts";
 import { skipImmediate } from "./wasm-immediates.ts";
 import { Meters } from "./wasm-meters.ts";
 import { nameFunction } from "./wasm-names.ts";
@@ -109,13 +108,8 @@ class BodyWalk {
   }
 
   #checkSlots(body: Body): Body | AdmissionProblem {
-    if (slotsOf(body) <= WASM_FUNCTION_SLOTS_MAX) return body;
-    const code = `${body.code_end - body.groups_start} bytes of code (${body.charges} branches)`;
-    const slots = `${body.locals} locals and ${body.stack} operands`;
-    return this.#refuse(
-      "bound_exceeded",
-      `${code} for ${slots} take too long to compile: split the function`,
-    );
+    const heavy = whyTooHeavy(body);
+    return heavy === undefined ? body : this.#refuse("bound_exceeded", heavy);
   }
 
   #refuse(code: ProblemCode, detail: string, at?: number): AdmissionProblem {

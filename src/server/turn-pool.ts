@@ -2,8 +2,8 @@
  * Turns on threads of their own: a slow one never delays the gate, and a hostile one no other tenant.
  *
  * Each thread has one turn at a time; what waits, waits here, where it can be refused, and in a fair order
- * (`turn-queue.ts`). A thread that dies fails its turn and is replaced. Nothing stops a turn that fuel does not stop:
- * for that there is `underWay`, and a supervisor that ends the process.
+ * (`turn-queue.ts`). A thread that dies fails its turn and is replaced. Nothing here stops a turn that fuel does not stop:
+ * the supervisor is told what is under way, and ends the process.
  */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
@@ -13,8 +13,10 @@ import type { Allowance, Handler, Turns } from "../dispatch/turns.ts";
 import { isRefusal, late, Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { TURN_THREAD_HEAP_MB, TURN_THREAD_RETRY_MS, TURN_THREADS_MAX } from "../limits.ts";
+import type { TurnReport } from "./supervision.ts";
+import { cpuOfThread_ms } from "./thread-time.ts";
 import { TurnQueue, type Waiting } from "./turn-queue.ts";
-import type { Answer, Ended, Job, Result } from "./turn-thread.ts";
+import type { Answer, Ended, Job, Ready, Result } from "./turn-thread.ts";
 
 export interface TurnPoolOptions {
   readonly threads: number;
@@ -22,13 +24,6 @@ export interface TurnPoolOptions {
   readonly now_ms: () => number;
   /** Of each thread; only tests need another one. */
   readonly heap_mb?: number;
-}
-
-/** What a thread is at, for whom, and since when, monotonic ms. */
-export interface UnderWay {
-  readonly hash: string;
-  readonly tenant: string;
-  readonly since_ms: number;
 }
 
 interface Work extends Waiting {
@@ -39,13 +34,22 @@ interface Work extends Waiting {
   readonly settle: (result: Result | Refusal) => void;
 }
 
+interface UnderWay {
+  readonly work: Work;
+  readonly since_ms: number;
+  beats: number;
+  /** Of its thread, at the first beat. */
+  cpu_ms: number | undefined;
+}
+
 interface Thread {
   readonly worker: Worker;
   /** Hashes of modules. */
   readonly met: Set<string>;
-  /** It has answered, so that it can. */
-  proved: boolean;
-  at: { readonly work: Work; readonly since_ms: number } | undefined;
+  /** As the system names it; `undefined` until it is ready, and where the system does not. */
+  name: string | undefined;
+  isReady: boolean;
+  at: UnderWay | undefined;
 }
 
 /**
@@ -67,11 +71,15 @@ export class TurnPool implements Turns {
     for (let i = 0; i < options.threads; i++) this.#start();
   }
 
-  /** What the threads are at, in no order that matters. */
-  get underWay(): readonly UnderWay[] {
-    return [...this.#threads].flatMap(({ at }) =>
-      at === undefined ? [] : [{ hash: at.work.hash, tenant: at.work.tenant, since_ms: at.since_ms }],
-    );
+  /** What the threads are at, in no order that matters; to be asked for at each heartbeat. */
+  beat(): readonly TurnReport[] {
+    return [...this.#threads].flatMap(({ at, name }) => {
+      if (at === undefined) return [];
+      const cpu_ms = name === undefined ? undefined : cpuOfThread_ms(name);
+      if (at.beats++ === 0) at.cpu_ms = cpu_ms;
+      const had_ms = cpu_ms === undefined || at.cpu_ms === undefined ? undefined : cpu_ms - at.cpu_ms;
+      return [{ hash: at.work.hash, tenant: at.work.tenant, beats: at.beats, cpu_ms: had_ms }];
+    });
   }
 
   async compile(hash: string, bytes: Uint8Array<ArrayBuffer>, tenant: string): Promise<Handler | Refusal> {
@@ -139,7 +147,7 @@ export class TurnPool implements Turns {
 
   #send(thread: Thread, work: Work): void {
     const job = work.job(thread.met.has(work.hash));
-    thread.at = { work, since_ms: this.#options.now_ms() };
+    thread.at = { work, since_ms: this.#options.now_ms(), beats: 0, cpu_ms: undefined };
     // Only what somebody waits for keeps the process alive.
     thread.worker.ref();
     thread.worker.postMessage(job, "input" in job ? [job.input.buffer] : []);
@@ -160,13 +168,17 @@ export class TurnPool implements Turns {
     const script = new URL(import.meta.url.replace(/turn-pool(?=\.\w+$)/, "turn-thread"));
     const { heap_mb = TURN_THREAD_HEAP_MB } = this.#options;
     const worker = new Worker(script, { env: {}, resourceLimits: { maxOldGenerationSizeMb: heap_mb } });
-    const thread: Thread = { worker, met: new Set(), proved: false, at: undefined };
+    const thread: Thread = { worker, met: new Set(), name: undefined, isReady: false, at: undefined };
     this.#threads.add(thread);
     worker.unref();
-    worker.on("message", ({ result, took_us }: Answer) => {
-      thread.proved = true;
-      this.#finish(thread, result, took_us);
-      this.#feed();
+    worker.on("message", (said: Ready | Answer) => {
+      if ("thread" in said) {
+        thread.isReady = true;
+        thread.name = said.thread;
+      } else {
+        this.#finish(thread, said.result, said.took_us);
+        this.#feed();
+      }
     });
     let why: Refusal = refuse("handler_trapped", "the thread of the handler's turn has ended");
     worker.on("error", (error: NodeJS.ErrnoException) => {
@@ -177,17 +189,17 @@ export class TurnPool implements Turns {
       this.#threads.delete(thread);
       const since_ms = thread.at?.since_ms ?? 0;
       this.#finish(thread, why, (this.#options.now_ms() - since_ms) * 1000);
-      this.#replace(thread.proved);
+      this.#replace(thread.isReady);
     });
   }
 
-  #replace(proved: boolean): void {
+  #replace(wasReady: boolean): void {
     const start = (): void => {
       if (this.#closed) return;
       this.#start();
       this.#feed();
     };
-    if (proved) start();
+    if (wasReady) start();
     else setTimeout(start, TURN_THREAD_RETRY_MS).unref();
   }
 }

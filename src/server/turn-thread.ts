@@ -9,6 +9,7 @@ import { utf8 } from "../bytes.ts";
 import { runDocument, type TurnResult } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, type RefusalFacts } from "../errors.ts";
 import { TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
+import { threadName } from "./thread-time.ts";
 
 /** What a thread is asked for. */
 export type Job =
@@ -41,6 +42,12 @@ export type Result =
   /** Something was thrown: what does not compile, or a bug. */
   | { readonly broken: string };
 
+/** The first thing that a thread says. */
+export interface Ready {
+  /** As the system names it, where it does. */
+  readonly thread: string | undefined;
+}
+
 export interface Answer {
   readonly result: Result;
   /** Of this thread's CPU, µs. */
@@ -48,6 +55,9 @@ export interface Answer {
 }
 
 const modules = new Map<string, WebAssembly.Module>();
+
+const ready: Ready = { thread: threadName() };
+parentPort?.postMessage(ready);
 
 parentPort?.on("message", (job: Job) => {
   const before = process.threadCpuUsage();

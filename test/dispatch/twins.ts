@@ -4,7 +4,7 @@
  * The modules here are no handlers: they export what they like. Two metered instances run beside the raw one, so that
  * fuel that is not the same from run to run is a difference, too.
  */
-import { FUEL_EXPORT, instrument, OOM_EXPORT, STACK_EXPORT, START_EXPORT } from "../../src/dispatch/fuel.ts";
+import { FUEL_EXPORT, instrument, STACK_EXPORT, START_EXPORT } from "../../src/dispatch/fuel.ts";
 import { type Module, readModule } from "../../src/dispatch/wasm-binary.ts";
 import type { Body } from "../../src/dispatch/wasm-body.ts";
 import { readBody } from "../../src/dispatch/wasm-code.ts";
@@ -16,8 +16,6 @@ export type Value = number | bigint | null | undefined;
 
 /** What came out of a call: values, or why it did not end. */
 export type Outcome = readonly unknown[] | string;
-
-const OWN: ReadonlySet<string> = new Set([FUEL_EXPORT, STACK_EXPORT, OOM_EXPORT, START_EXPORT]);
 
 /** The module with that memory, in place of its own where it has one. */
 function withMemory(
@@ -67,6 +65,16 @@ function pairOf(original: Uint8Array<ArrayBuffer>): Pair | string {
   return { raw, metered: new WebAssembly.Module(instrument(module, bodies)) };
 }
 
+/** Types of the parameters of each exported function, in the order in which they are exported. */
+export function parametersOf(bytes: Uint8Array<ArrayBuffer>): ReadonlyMap<string, readonly number[]> {
+  const module = readModule(bytes);
+  if ("code" in module) throw new Error(module.detail);
+  const functions = module.exports.filter(({ kind }) => kind === 0);
+  return new Map(
+    functions.map(({ name, index }) => [name, module.types[module.functions[index] ?? -1]?.params ?? []]),
+  );
+}
+
 /** A reference is compared by what it is, since each instance has its own functions. */
 function comparable(value: unknown): unknown {
   return typeof value === "function" ? "a function" : value;
@@ -114,6 +122,7 @@ export class Twins {
   readonly #raw: WebAssembly.Exports;
   readonly #metered: Metered;
   readonly #again: Metered;
+  #fuel = 0;
 
   private constructor(raw: WebAssembly.Exports, metered: Metered, again: Metered) {
     this.#raw = raw;
@@ -141,9 +150,9 @@ export class Twins {
     return twins === undefined || typeof outcome === "string" ? { refused: outcome.toString() } : twins;
   }
 
-  /** Names of the functions that the module exports. */
-  get functions(): readonly string[] {
-    return Object.keys(this.#raw).filter((name) => typeof this.#raw[name] === "function" && !OWN.has(name));
+  /** Of the last call. */
+  get fuel(): number {
+    return this.#fuel;
   }
 
   /**
@@ -158,6 +167,7 @@ export class Twins {
     };
     const metered = this.#metered.do(work);
     const again = this.#again.do(work);
+    this.#fuel = metered.fuel;
     if (metered.fuel !== again.fuel)
       throw new Error(`${name} takes ${metered.fuel} units of fuel, and then ${again.fuel}`);
     if (metered.outcome === "exhausted" || name === START_EXPORT) return metered.outcome;
@@ -165,15 +175,6 @@ export class Twins {
     for (const { outcome } of [metered, again])
       if (!same(raw, outcome)) throw new Error(`${name}: ${shown(raw)} became ${shown(outcome)}`);
     return raw;
-  }
-
-  /** Throws where memories differ. */
-  compareMemories(): void {
-    const [raw, ...others] = [this.#raw, this.#metered.exports, this.#again.exports].map(({ memory }) =>
-      memory instanceof WebAssembly.Memory ? new Uint8Array(memory.buffer) : new Uint8Array(),
-    );
-    for (const other of others)
-      if (Buffer.compare(raw ?? new Uint8Array(), other) !== 0) throw new Error("the memory is another one");
   }
 }
 

@@ -11,6 +11,8 @@ export interface Shape {
   readonly reply?: number;
   /** The handler's whole answer, where it is not a reply and an empty state. */
   readonly output?: string;
+  /** A module that is run as it is: no admission, no fuel. */
+  readonly raw?: Uint8Array;
   /** What differs from an actor that takes `go` at any time. */
   readonly policy?: Partial<ActorPolicy>;
 }
@@ -18,10 +20,12 @@ export interface Shape {
 export async function publishTenant(
   store: Store,
   tenant: string,
-  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, policy }: Shape = {},
+  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, raw, policy }: Shape = {},
 ): Promise<void> {
   const handlers = await admitHandlers(new Map([["thing", answering(output)]]), admit);
   if (!handlers.ok) throw new Error(JSON.stringify(handlers.problems));
+  const modules =
+    raw === undefined ? handlers.modules : new Map([["thing", { original: raw, instrumented: raw }]]);
   const document: TenantPolicy = {
     tenant,
     holder,
@@ -36,5 +40,5 @@ export async function publishTenant(
       },
     },
   };
-  must(await publish(store, document, handlers.modules, MASTER, random));
+  must(await publish(store, document, modules, MASTER, random));
 }

@@ -24,6 +24,7 @@ TurnDate.UTC = BuiltinDate.UTC;
 TurnDate.parse = BuiltinDate.parse;
 TurnDate.now = () => now_ms;
 globalThis.Date = TurnDate;
+delete globalThis.performance;
 
 /** sfc32 (PractRand), seeded by the turn: no secret may come of it. */
 Math.random = () => {

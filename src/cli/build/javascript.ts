@@ -71,5 +71,9 @@ function resolveName(from: string, name: string): string {
 
 function load(path: string): string {
   const source = readFileSync(path, "utf8");
-  return /\.[cm]?ts$/.test(path) ? stripTypeScriptTypes(source) : source;
+  try {
+    return /\.[cm]?ts$/.test(path) ? stripTypeScriptTypes(source) : source;
+  } catch (error) {
+    throw new Error(`${path}: ${messageOf(error)}`, { cause: error });
+  }
 }

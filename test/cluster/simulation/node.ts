@@ -19,6 +19,8 @@ import { type Counted, isCounted } from "./tally.ts";
 export interface NodeOptions {
   readonly process: Process;
   readonly random: Random;
+  /** How long turns take. */
+  readonly turns: Random;
   readonly profile: Profile;
   readonly network: Network;
   readonly history: History;
@@ -182,7 +184,7 @@ export class Node {
 
   async #call(operation: Operation, deadline_ms: number): Promise<Answer | Refusal> {
     const { process } = this;
-    const { accounts, profile, random, trace, count, fail } = this.#options;
+    const { accounts, profile, turns, trace, count, fail } = this.#options;
     const runtime = this.#runtimes.get(operation.shard);
     if (runtime === undefined) return moving(operation.shard);
     const attempt = accounts.attempt(operation);
@@ -192,7 +194,7 @@ export class Node {
       deadline_ms,
       padding: "x".repeat(profile.paddingLength),
       work: async () => {
-        if (profile.turn_ms > 0) await process.sleep(random.between(0, profile.turn_ms));
+        if (profile.turn_ms > 0) await process.sleep(turns.between(0, profile.turn_ms));
       },
     });
     const answer = await runtime.shard.call(call);

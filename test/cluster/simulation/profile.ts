@@ -80,7 +80,8 @@ export interface Profile {
   readonly loses: boolean;
 }
 
-export function drawProfile(random: Random): Profile {
+/** @param turns decides how long turns take, and when: where they take no time, all else is as if there were none */
+export function drawProfile(random: Random, turns: Random): Profile {
   const ttl_ms = random.pick([600, 1000, 1000, 3000]);
   const size = random.next();
   // More than two pages hold, so that their number doubles.
@@ -93,8 +94,8 @@ export function drawProfile(random: Random): Profile {
     shards: isLarge ? 1 : shards,
     actorsPerShard: isLarge ? 3 : random.pick([1, 2, 3]),
     ttl_ms,
+    turn_ms: turns.pick([0, 0, 1, ttl_ms / 100, ttl_ms / 20]),
     latency_ms: random.pick([1, 3, 10, ttl_ms / 50, ttl_ms / 10]),
-    turn_ms: random.pick([0, 0, 1, ttl_ms / 100, ttl_ms / 20]),
     window: random.pick([1, 2, 4, 4]),
     checkpointLogBytesMin: random.pick([1, 1, 1, 20_000, 60_000, 1e9]),
     paddingLength: isLarge ? 95_000 : random.pick([0, 0, 100]),
