@@ -51,12 +51,12 @@ function noKey(): never {
 const timeIn = (minutes: number): string =>
   `${new Date(Date.now() + minutes * 60_000).toISOString().slice(0, 19)}Z`;
 
-export function caveatsFor(actor: string, holder: string): readonly string[] {
+export function caveatsFor(actor: string, holder: string, protocol = PROTOCOL): readonly string[] {
   return [
     `actor = ${actor}`,
     `expires < ${timeIn(60)}`,
     `holder = ${holder}`,
-    `protocol = ${PROTOCOL}`,
+    `protocol = ${protocol}`,
     "message in open,deposit,balance",
     `expires < ${timeIn(30)}`,
   ];
@@ -71,6 +71,7 @@ export function mintFor(kid: number, secret: Secret, caveats: readonly string[])
 export function identities(
   accounts: number,
   tokenFor: (caveats: readonly string[]) => string,
+  protocol = PROTOCOL,
 ): readonly Identity[] {
   const holders = Array.from({ length: HOLDERS }, () => toHex(randomBytes(32)));
   const run = toHex(randomBytes(4));
@@ -78,7 +79,7 @@ export function identities(
     const holderKey = holders[i % HOLDERS] ?? noKey();
     const actor = `account/bench-${run}-${i}`;
     const publicKey = callerOf({ actor, token: "", holderKey }, "").signer.publicKey;
-    return { actor, token: tokenFor(caveatsFor(actor, publicKey)), holderKey };
+    return { actor, token: tokenFor(caveatsFor(actor, publicKey, protocol)), holderKey };
   });
 }
 
@@ -87,10 +88,11 @@ export async function posternIdentities(
   store: Store,
   masterKey: string,
   accounts: number,
+  protocol = PROTOCOL,
 ): Promise<readonly Identity[]> {
   const master = new Secret(fromHex(masterKey) ?? noKey());
   const { kid, secret } = activeKey(expectDone(await readKeyring(store, TENANT, master))) ?? noKey();
-  return identities(accounts, (caveats) => encodeToken(mintFor(kid, secret, caveats)));
+  return identities(accounts, (caveats) => encodeToken(mintFor(kid, secret, caveats)), protocol);
 }
 
 /** The same for a gateway's embedded store. */

@@ -39,8 +39,13 @@ export function removeFolder(folder: string): void {
 
 /** A real gateway, by the command that a user types, on a store in that folder. */
 export function startPostern(store: string, ...options: readonly string[]): Promise<ServerProcess> {
-  const policies = ["--policies", join(ROOT, "policies/demo"), "--store", `file:${store}`];
-  return startServer([join(ROOT, "src/bin.js"), "serve", ...policies, "--port", "0", ...options]);
+  return startPublished(store, "--policies", join(ROOT, "policies/demo"), ...options);
+}
+
+/** The same for what that store holds already. */
+export function startPublished(store: string, ...options: readonly string[]): Promise<ServerProcess> {
+  const where = ["--store", `file:${store}`, "--port", "0"];
+  return startServer([join(ROOT, "src/bin.js"), "serve", ...where, ...options]);
 }
 
 /** The node of bench/slow-node.ts; it answers each message with how many puts its store has taken. */

@@ -17,10 +17,12 @@ import {
   type ServerProcess,
   startOther,
   startPostern,
+  startPublished,
   temporaryFolder,
 } from "./children.ts";
 import { compare, median, ROUNDS_MIN, type Row, type Spec, withMore } from "./harness.ts";
 import type { FromLoad, Report, Round, ToLoad } from "./load.ts";
+import { publishStateless } from "./stateless.ts";
 
 const CONNECTIONS = 32;
 const ACCOUNTS = 64;
@@ -110,6 +112,16 @@ export async function openedTarget(
   return { ...opening, requests: { ...signed, message: "deposit", args: DEPOSIT } };
 }
 
+/** A real gateway whose accounts have no state: any deposit is answered the same. */
+async function statelessTarget(): Promise<Target> {
+  const folder = temporaryFolder();
+  const protocol = "deposit*";
+  const identities = await publishStateless(folder, ACCOUNTS, protocol);
+  const server = await startPublished(folder);
+  const requests = { kind: "signed", identities, message: "deposit", args: DEPOSIT } as const;
+  return { server, connections: CONNECTIONS, requests };
+}
+
 async function echoTarget(): Promise<Target> {
   const server = await startOther("echo");
   return { server, connections: CONNECTIONS, requests: { kind: "plain", path: "/echo", args: DEPOSIT } };
@@ -171,6 +183,14 @@ function say(whose: string, { p50_ms, p99_ms, cpu_us, busy_percent }: Summary): 
   const latency = `p50 ${p50_ms.toFixed(2)} ms, p99 ${p99_ms.toFixed(2)} ms`;
   if (!Number.isFinite(cpu_us)) return `${whose}: ${latency}`;
   return `${whose}: ${latency}, ${cpu_us.toFixed(0)} µs CPU a request, its process ${busy_percent.toFixed(0)} % busy`;
+}
+
+/** What it starts is stopped by whoever measures rows (`stopAll`), also where it throws. */
+export async function statelessVersusEcho(seconds: number): Promise<readonly Row[]> {
+  const load = new Load();
+  const what = `a message of an actor without state (6 caveats, ${ACCOUNTS} tokens, Wasm, no log) at ${CONNECTIONS} connections, against a bare Hono JSON echo of an unsigned post`;
+  const spec = { id: "http.stateless_vs_echo", unit: "req/s", better: "higher", what, seconds } as const;
+  return [await race(load, spec, await statelessTarget(), await echoTarget())];
 }
 
 const FULL = `the full path (6 caveats, ${ACCOUNTS} accounts, Wasm deposit, fsynced) at ${CONNECTIONS} connections`;

@@ -12,13 +12,14 @@ import { guardChildren, stopAll } from "./children.ts";
 import { callsPerPut, windowGrid } from "./durable.ts";
 import { failover } from "./failover.ts";
 import type { Row } from "./harness.ts";
-import { fullVersus } from "./http.ts";
+import { fullVersus, statelessVersusEcho } from "./http.ts";
 import { step } from "./protocol.ts";
 import { recovery } from "./recovery.ts";
 import { freshVersusBare, fuelSlowdown } from "./sandbox.ts";
 import { checkVersusZod } from "./schema.ts";
+import { knownVersusNative, knownVersusNoble, newVersusNoble } from "./schnorr.ts";
 import { account, STAGE_IDS, stageCosts } from "./stages.ts";
-import { cold20 } from "./token.ts";
+import { cold20, warm20 } from "./token.ts";
 import { typeCheckTime } from "./types.ts";
 
 interface Group {
@@ -35,7 +36,12 @@ function single(id: string, seconds: number, measure: (seconds: number) => Promi
 const GROUPS: readonly Group[] = [
   single("http.full_vs_echo", 15, (seconds) => fullVersus("echo", seconds)),
   single("http.full_vs_naive", 15, (seconds) => fullVersus("naive", seconds)),
+  single("http.stateless_vs_echo", 15, statelessVersusEcho),
+  single("schnorr.known_vs_noble", 4, knownVersusNoble),
+  single("schnorr.new_vs_noble", 4, newVersusNoble),
+  single("schnorr.known_vs_native", 4, knownVersusNative),
   single("token.cold20_vs_macaroonsjs", 4, cold20),
+  single("token.warm20_vs_macaroonsjs", 4, warm20),
   single("protocol.step", 4, step),
   single("schema.check_vs_zod", 4, checkVersusZod),
   single("types.interleaved_vs_sdk", 4, typeCheckTime),

@@ -6,10 +6,6 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { apply } from "./cli/apply.ts";
-import { attenuate } from "./cli/attenuate.ts";
-import { call } from "./cli/call.ts";
-import { cluster } from "./cli/cluster.ts";
 import {
   type Command,
   caretUnder,
@@ -20,45 +16,34 @@ import {
   printableLines,
   UsageProblem,
 } from "./cli/command.ts";
-import { delegate } from "./cli/delegate.ts";
-import { demo } from "./cli/demo.ts";
-import { discharge } from "./cli/discharge.ts";
-import { explain } from "./cli/explain.ts";
-import { inspect } from "./cli/inspect.ts";
-import { keygen } from "./cli/keygen.ts";
-import { mint } from "./cli/mint.ts";
-import { protocol } from "./cli/protocol.ts";
-import { revoke } from "./cli/revoke.ts";
-import { rotate } from "./cli/rotate.ts";
-import { serve } from "./cli/serve.ts";
-import { restrict, split } from "./cli/split.ts";
-import { store } from "./cli/store.ts";
-import { types } from "./cli/types.ts";
-import { vouch } from "./cli/vouch.ts";
 import { isRefusal } from "./errors.ts";
 
-const COMMANDS: readonly Command[] = [
-  serve,
-  apply,
-  keygen,
-  mint,
-  attenuate,
-  delegate,
-  split,
-  restrict,
-  discharge,
-  vouch,
-  inspect,
-  explain,
-  protocol,
-  call,
-  cluster,
-  revoke,
-  rotate,
-  store,
-  types,
-  demo,
-];
+/** Loaded when they are called: most commands need a small part of what a node does. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  init: async () => (await import("./cli/init.ts")).init,
+  handler: async () => (await import("./cli/handler.ts")).handler,
+  serve: async () => (await import("./cli/serve.ts")).serve,
+  apply: async () => (await import("./cli/apply.ts")).apply,
+  keygen: async () => (await import("./cli/keygen.ts")).keygen,
+  mint: async () => (await import("./cli/mint.ts")).mint,
+  attenuate: async () => (await import("./cli/attenuate.ts")).attenuate,
+  delegate: async () => (await import("./cli/delegate.ts")).delegate,
+  split: async () => (await import("./cli/split.ts")).split,
+  restrict: async () => (await import("./cli/split.ts")).restrict,
+  discharge: async () => (await import("./cli/discharge.ts")).discharge,
+  vouch: async () => (await import("./cli/vouch.ts")).vouch,
+  inspect: async () => (await import("./cli/inspect.ts")).inspect,
+  explain: async () => (await import("./cli/explain.ts")).explain,
+  protocol: async () => (await import("./cli/protocol.ts")).protocol,
+  call: async () => (await import("./cli/call.ts")).call,
+  cluster: async () => (await import("./cli/cluster.ts")).cluster,
+  revoke: async () => (await import("./cli/revoke.ts")).revoke,
+  rotate: async () => (await import("./cli/rotate.ts")).rotate,
+  store: async () => (await import("./cli/store.ts")).store,
+  replay: async () => (await import("./cli/replay.ts")).replay,
+  types: async () => (await import("./cli/types.ts")).types,
+  demo: async () => (await import("./cli/demo.ts")).demo,
+};
 
 /** What a line may take where the output is no terminal. */
 const DEFAULT_COLUMNS = 100;
@@ -68,11 +53,11 @@ export async function main(args: readonly string[]): Promise<number> {
   const environment = processEnvironment();
   const [name = "help", ...rest] = args;
   if (name === "--version" || name === "version") return show(environment, `postern ${version()}`);
-  if (name === "help" || name === "--help" || name === "-h") return show(environment, overview());
-  const command = COMMANDS.find((known) => known.name === name);
-  if (command === undefined)
-    return misused(environment, `there is no command ${JSON.stringify(name)}`, overview());
-  return runCommand(command, environment, rest);
+  if (name === "help" || name === "--help" || name === "-h") return show(environment, await overview());
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (load === undefined)
+    return misused(environment, `there is no command ${JSON.stringify(name)}`, await overview());
+  return runCommand(await load(), environment, rest);
 }
 
 async function runCommand(
@@ -124,12 +109,13 @@ function version(): string {
   return (JSON.parse(packageJson) as { version: string }).version;
 }
 
-function overview(): string {
-  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
+async function overview(): Promise<string> {
+  const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()));
+  const width = Math.max(...commands.map(({ name }) => name.length));
   return [
     "postern: a gate that enforces what a capability allows, and in which order",
     "",
-    ...COMMANDS.map(({ name, summary }) => `  postern ${name.padEnd(width)}  ${summary}`),
+    ...commands.map(({ name, summary }) => `  postern ${name.padEnd(width)}  ${summary}`),
     "",
     "`postern COMMAND --help` tells more. Every command takes --json.",
   ].join("\n");

@@ -9,6 +9,7 @@ import type { Grant } from "./authorize/authorize.ts";
 import { toHex } from "./bytes.ts";
 import { claimsOf } from "./claims.ts";
 import type { Turn } from "./dispatch/sandbox.ts";
+import type { Allowance } from "./dispatch/turns.ts";
 import { type Envelope, nonceKey } from "./envelope.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { type Json, parseJson } from "./json.ts";
@@ -93,9 +94,9 @@ function typedMessage(
       references,
       seed: toHex(random(16)),
       reads: type.reads,
-      run: async (turn, fuel) => {
+      run: async (turn, allowance) => {
         const broken = refers ? (ask(name, turn.args) ?? refuseArguments(type, turn.args)) : undefined;
-        return broken ?? typedTurn(actor, type, turn, fuel);
+        return broken ?? typedTurn(actor, type, turn, allowance);
       },
     }
   );
@@ -105,9 +106,9 @@ async function typedTurn(
   actor: ActorType,
   type: MessageType,
   turn: Turn,
-  fuel: number,
+  allowance: Allowance,
 ): Promise<TurnResult | Refusal> {
-  const result = await actor.run(turn, fuel);
+  const result = await actor.run(turn, allowance);
   if (isRefusal(result)) return result;
   const broken = type.checkResult(result.reply);
   return broken === undefined ? result : refuse("handler_invalid", `the handler's reply ${at(broken)}`);
@@ -123,7 +124,7 @@ const at = ({ path, reason }: Violation): string => `${path === "" ? "" : `at ${
 
 export function composeCall(
   { protocols }: ComposeOptions,
-  { target, signature, idempotencyKey }: Envelope,
+  { target, signature, lifetime, idempotencyKey }: Envelope,
   grant: Grant,
   actor: ActorType,
   word: Word<Message>,
@@ -152,6 +153,6 @@ export function composeCall(
             key: `${signature.keyid}:${idempotencyKey}`,
             digest: `${target.message ?? ""}:${toHex(digest)}`,
           },
-    nonce: { key: nonceKey(signature), until_s: rememberUntil(signature) },
+    nonce: { key: nonceKey(signature), until_s: rememberUntil(lifetime) },
   };
 }

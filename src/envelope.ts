@@ -4,6 +4,7 @@
  * Token and signature are still only claims. What can be refused by their text alone (an expired token, a stale or
  * repeated signature) is refused here, before any key is looked at.
  */
+import { messageOf } from "./arrived.ts";
 import { refuseExpired } from "./authorize/authorize.ts";
 import { fromUtf8 } from "./bytes.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
@@ -11,7 +12,8 @@ import { refuseAnnounced } from "./request/body.ts";
 import { readAuthorization, readIdempotencyKey } from "./request/headers.ts";
 import { type ReceivedSignature, readSignature } from "./request/signature-base.ts";
 import { readTarget, type Target } from "./request/target.ts";
-import { refuseStale } from "./signature/freshness.ts";
+import { type Challenges, isChallenged } from "./signature/challenge.ts";
+import { type Lifetime, refuseLongLived, refuseStale } from "./signature/freshness.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 import type { Tenant } from "./tenants.ts";
 import { decodeTokens, type Tokens } from "./token/envelope.ts";
@@ -20,6 +22,7 @@ export interface EnvelopeOptions {
   /** Refusals: `no_such_tenant`, `store_unavailable`. */
   readonly tenant: (name: string) => Tenant | Refusal;
   readonly replays: Pick<ReplayWindow, "has">;
+  readonly challenges: Challenges;
   /** Whether callers may address this gate under that host and port; never inferred from a request. */
   readonly answersTo: (host: string) => boolean;
   /** ms since the epoch. */
@@ -34,6 +37,8 @@ export interface Envelope {
   readonly tenant: Tenant;
   readonly tokens: Tokens;
   readonly signature: ReceivedSignature;
+  /** When the request may be taken: by its own times, or by those of the challenge that it answers. */
+  readonly lifetime: Lifetime;
   readonly idempotencyKey: string | undefined;
 }
 
@@ -56,7 +61,9 @@ export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope 
   if (isRefusal(tokens)) return tokens;
   const signature = claimedSignature(gate, request, url);
   if (isRefusal(signature)) return signature;
-  return { target, authority: url.host, tenant, tokens, signature, idempotencyKey };
+  const lifetime = claimedLifetime(gate, signature);
+  if (isRefusal(lifetime)) return lifetime;
+  return { target, authority: url.host, tenant, tokens, signature, lifetime, idempotencyKey };
 }
 
 function claimedTokens(gate: EnvelopeOptions, request: Request): Tokens | Refusal {
@@ -74,16 +81,22 @@ function claimedTokens(gate: EnvelopeOptions, request: Request): Tokens | Refusa
 }
 
 function claimedSignature(gate: EnvelopeOptions, request: Request, url: URL): ReceivedSignature | Refusal {
-  const signature = readSignature({
-    method: request.method,
-    authority: url.host,
-    path: url.pathname,
-    query: "?",
-    field: (name) => request.headers.get(name),
-  });
+  const signature = readSignature(messageOf(request, url));
   if (isRefusal(signature)) return signature;
   if (gate.replays.has(nonceKey(signature))) return replayed();
-  return refuseStale(signature, gate.now_ms() / 1000) ?? signature;
+  return refuseLongLived(signature) ?? signature;
+}
+
+/** A caller whose clock is wrong is given the gate's time to sign with. */
+function claimedLifetime(gate: EnvelopeOptions, signature: ReceivedSignature): Lifetime | Refusal {
+  const { nonce, keyid } = signature;
+  const now_s = gate.now_ms() / 1000;
+  const lifetime = isChallenged(nonce) ? gate.challenges.lifetimeOf(nonce, keyid) : signature;
+  const stale =
+    lifetime === undefined
+      ? refuse("signature_invalid", "the nonce's challenge was not given out for that key by this gate")
+      : refuseStale(lifetime, now_s);
+  return stale?.with({ challenge: gate.challenges.issue(keyid, now_s) }) ?? lifetime ?? signature;
 }
 
 export const nonceKey = ({ keyid, nonce }: ReceivedSignature): string => `${keyid}:${nonce}`;

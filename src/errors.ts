@@ -73,6 +73,10 @@ export interface RefusalFacts {
   /** Beside `out_of_order`: whether another token than this one moved last what refused. Absent: nobody has yet. */
   readonly moved_by_sibling?: boolean;
   readonly retry_after_ms?: number;
+  /** Beside `signature_invalid`, where the caller's clock is wrong: signed again with this in the nonce, it may pass. */
+  readonly challenge?: string;
+  /** Beside what a proxy may have caused: the components of the signature as they arrived, of the token a digest. */
+  readonly received?: Readonly<Record<string, string>>;
   /** RFC 6901 JSON pointer into the arguments (of that call) to the value that is wrong. */
   readonly path?: string;
   /** Beside `not_leader`, between nodes only: who leads. */

@@ -7,6 +7,7 @@
  * for 30 s refuses the calls that it might concern (law 1).
  */
 import { CHANGES_KEY, changedSince, parseChanges } from "./changes.ts";
+import type { Turns } from "./dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { CHANGES_POLL_MS, FULL_PASS_MS, STALENESS_MS_MAX, STORE_READS_AT_ONCE } from "./limits.ts";
 import type { Secret } from "./secret.ts";
@@ -16,6 +17,7 @@ import { type Tenant, TenantDirectory } from "./tenants.ts";
 export interface FollowerOptions {
   readonly store: Store;
   readonly master: Secret;
+  readonly turns: Turns;
   /** Monotonic. */
   readonly now_ms: () => number;
   /** ms since the epoch: which revocations have long expired. */
@@ -51,7 +53,7 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    this.#directory = new TenantDirectory(options.store, options.master);
+    this.#directory = new TenantDirectory(options.store, options.master, options.turns);
   }
 
   /** The tenants served now. */

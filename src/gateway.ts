@@ -11,6 +11,7 @@ import type { Position } from "./actor/position.ts";
 import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
+import { asArrived } from "./arrived.ts";
 import { Authority, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
 import type { Readings } from "./authorize/readings.ts";
@@ -96,9 +97,12 @@ export function createGateway(gate: GatewayOptions): App {
   app.options(MESSAGE, (c) => c.body(null, 204, { allow: "POST, OPTIONS" }));
   app.all("*", (c) =>
     replyTo(c.req.method, reply, async () =>
-      refuse(
-        "malformed_request",
-        "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}, batches POST and questions GET without the message",
+      asArrived(
+        refuse(
+          "malformed_request",
+          "no such path or method; calls are POST /v1/{tenant}/{type}/{id}/{message}, batches POST and questions GET without the message",
+        ),
+        c.req.raw,
       ),
     ),
   );
@@ -127,12 +131,12 @@ async function pass(
     if (stranger !== undefined) return stranger;
   }
   const envelope = openEnvelope(gate, request);
-  if (isRefusal(envelope)) return envelope;
+  if (isRefusal(envelope)) return asArrived(envelope, request);
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
   if (envelope.target.message !== undefined) notes.message = envelope.target.message;
 
   const token = verifyCaller(gate, envelope);
-  if (isRefusal(token)) return token;
+  if (isRefusal(token)) return asArrived(token, request);
   notes.signer = envelope.signature.keyid;
 
   // The signature covers the digest, so the caller is known before the body takes memory and a slot.

@@ -124,8 +124,20 @@ export const CLOCK_SKEW_S_MAX = 30;
 /** A nonce of a signed request, as text: 16 random bytes are 22 characters. */
 export const NONCE_LENGTH_MIN = 16;
 export const NONCE_LENGTH_MAX = 64;
-/** Nonces remembered at once: 90 s of 5,000 calls/s at about 100 bytes each. Full means refused, never forgotten. */
-export const REPLAY_ENTRIES_MAX = 450_000;
+/** How long one request can pass, from the first moment to the last: made by a clock that is too fast, taken late. */
+export const REQUEST_LIFE_S_MAX = SIGNATURE_LIFETIME_S_MAX + 2 * CLOCK_SKEW_S_MAX;
+/** Nonces remembered at once: 120 s of 5,000 calls/s, at about 150 bytes each. Full means refused, never forgotten. */
+export const REPLAY_ENTRIES_MAX = 600_000;
+/** Stretches of time whose nonces were forgotten: one, and one more for each time that a clock was wrong for a while. */
+export const REPLAY_STRETCHES_MAX = 8;
+/** Tables of keys that sign again and again: some 1,800 keys. */
+export const KEY_TABLES_BYTES_MAX = 32 * 1024 * 1024;
+/** What V8 needs for one of them, as measured, and for a key that has only been seen. */
+export const KEY_TABLE_BYTES = 18 * 1024;
+export const KEY_BYTES = 256;
+
+/** A component of a signed request that a refusal shows whole: a path of the longest names has 400 characters. */
+export const SHOWN_COMPONENT_LENGTH_MAX = 512;
 
 // ── Protocols ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,6 +229,8 @@ export const STORE_GROUP_OPERATIONS_MAX = 256;
 export const STORE_GROUP_BYTES_MAX = 16 * 1024 * 1024;
 /** Times a check reads a shard again because its owner has replaced what was being read: checkpoints are seldom. */
 export const SHARD_CHECKS_MAX = 5;
+/** Differences that one replay of a shard lists: the first ones say what is wrong, and all of them are counted. */
+export const REPLAY_DIFFERENCES_MAX = 100;
 /** Times one conditional put is sent, each after reading back, where the store knows of no better patience. */
 export const PUT_ATTEMPTS_MAX = 4;
 /** One group commit: what is written in one store round trip. */
@@ -364,8 +378,36 @@ export const WASM_BLOCK_NESTING_MAX = 1024;
 export const WASM_BR_TABLE_TARGETS_MAX = 8192;
 /** Problems that one admission reports before it gives up. */
 export const WASM_PROBLEMS_MAX = 20;
+/** Stack of QuickJS in a handler: its RangeError comes at some 200 calls, before the turn's own stack ends in a trap. */
+export const JS_STACK_BYTES_MAX = 64 * 1024;
+/** Processor time of the process that admits one module. QuickJS, the largest that is known, takes 1.2 s for both compilers. */
+export const ADMISSION_CPU_MS_MAX = 10_000;
+/** The same by the clock, for machines that do much else at the same time; and what a module that waits may take. */
+export const ADMISSION_WALL_MS_MAX = 60_000;
+/** Memory of that process. It starts with 50 MB, and QuickJS takes 120. */
+export const ADMISSION_RSS_BYTES_MAX = 768 * 1024 * 1024;
+/** Its JavaScript heap: our own pass keeps some values for each instruction that it changes. */
+export const ADMISSION_HEAP_BYTES_MAX = 256 * 1024 * 1024;
+/** How often it is looked at: a compiler takes a gigabyte in half a second. */
+export const ADMISSION_LOOK_MS = 20;
 /** One turn, in units of fuel (`src/dispatch/opcodes.ts`): 50 to 100 ms of one core in a hostile loop. */
 export const TURN_FUEL_MAX = 250_000_000;
+/** Threads that run turns; more than a machine's cores gain nothing. */
+export const TURN_THREADS_MAX = 64;
+/** JavaScript heap of such a thread, beside the handler's own memory: an answer of full size, parsed, takes 20 MB. */
+export const TURN_THREAD_HEAP_MB = 128;
+/** A thread that has died without finishing a turn is replaced after so long: it may have died of its surroundings. */
+export const TURN_THREAD_RETRY_MS = 1_000;
+/** Turns of one tenant that wait for a thread, and their inputs: 64 of full size, or 1,024 usual ones, which take 0.1 s. */
+export const TURNS_WAITING_PER_TENANT_MAX = 1024;
+export const TURN_BYTES_WAITING_PER_TENANT_MAX = 64 * 1024 * 1024;
+/** What each waiting tenant may take of the threads in one round: some ten usual turns. */
+export const TURN_QUANTUM_US = 1_000;
+/** A brief turn: whoever waits for it does not notice. */
+export const TURN_BRIEF_US_MAX = 2_000;
+/** For how many times as long as a longer turn took its tenant does not get the last thread: of a hundred turns of others
+ * one at most comes upon such a thread. */
+export const TURN_LONG_BARRED_FACTOR = 100;
 /** Call stack of one turn, as the fuel pass counts it: half of what V8 has (984 KiB), the same on every machine. */
 export const TURN_STACK_BYTES_MAX = 384 * 1024;
 /** What a handler may return: a state and a reply of full size, and the names around them. */

@@ -6,8 +6,7 @@ import type { ReplayWindow } from "./signature/replay.ts";
 
 interface NonceOptions {
   readonly replays: ReplayWindow;
-  /** ms since the epoch. */
-  readonly now_ms: () => number;
+  readonly monotonic_ms: () => number;
 }
 
 /**
@@ -20,17 +19,17 @@ export class Nonce {
   readonly #until_s: number;
   #taken = false;
 
-  constructor(gate: NonceOptions, { signature }: Envelope) {
+  constructor(gate: NonceOptions, { signature, lifetime }: Envelope) {
     this.#gate = gate;
     this.#key = nonceKey(signature);
-    this.#until_s = rememberUntil(signature);
+    this.#until_s = rememberUntil(lifetime);
   }
 
   /** Refusals: `replayed`, `overloaded`. */
   take(): Refusal | undefined {
     if (this.#taken) return undefined;
-    const { replays, now_ms } = this.#gate;
-    const taken = replays.remember(this.#key, this.#until_s, now_ms() / 1000);
+    const { replays, monotonic_ms } = this.#gate;
+    const taken = replays.remember(this.#key, this.#until_s, monotonic_ms() / 1000);
     if (taken === "replayed") return replayed();
     if (taken === "full") return refuse("overloaded", "the replay window is full", { retry_after_ms: 1000 });
     this.#taken = true;
@@ -38,7 +37,7 @@ export class Nonce {
   }
 
   giveBack(): void {
-    if (this.#taken) this.#gate.replays.release(this.#key, this.#until_s);
+    if (this.#taken) this.#gate.replays.release(this.#key);
     this.#taken = false;
   }
 }

@@ -9,7 +9,7 @@ import { toHex } from "./bytes.ts";
 import { noteChange } from "./changes.ts";
 import { decodeDocument, encodeDocument } from "./checked.ts";
 import type { TenantPolicy } from "./config.ts";
-import { admit } from "./dispatch/admission.ts";
+import type { Admission } from "./dispatch/admission.ts";
 import { FUEL_PASS_VERSION } from "./dispatch/fuel.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { Secret } from "./secret.ts";
@@ -61,12 +61,19 @@ export type AdmittedHandlers =
   | { readonly ok: true; readonly modules: ReadonlyMap<string, Modules> }
   | { readonly ok: false; readonly problems: readonly HandlerProblem[] };
 
-/** Admits every handler; all problems of all of them at once. */
-export function admitHandlers(handlers: ReadonlyMap<string, Uint8Array>): AdmittedHandlers {
+/**
+ * Admits every handler; all problems of all of them at once.
+ *
+ * @param admit in a process that may be killed, where a handler is not one's own
+ */
+export async function admitHandlers(
+  handlers: ReadonlyMap<string, Uint8Array>,
+  admit: (original: Uint8Array) => Admission | Promise<Admission>,
+): Promise<AdmittedHandlers> {
   const modules = new Map<string, Modules>();
   const problems: HandlerProblem[] = [];
   for (const [handler, original] of handlers) {
-    const admission = admit(original);
+    const admission = await admit(original);
     if (admission.ok) modules.set(handler, { original, instrumented: admission.instrumented });
     else for (const { code, detail } of admission.problems) problems.push({ handler, code, detail });
   }

@@ -25,10 +25,12 @@ import type { Secret } from "./secret.ts";
 import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
 import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
+import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
-import { bip340 } from "./signature/bip340.ts";
+import { Challenges } from "./signature/challenge.ts";
 import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
+import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
 import { PrefixCache } from "./token/prefix-cache.ts";
@@ -51,6 +53,8 @@ export interface ServerOptions {
   readonly shards?: number;
   /** Group commits of one shard in flight at once. */
   readonly window?: number;
+  /** Threads that run turns; by the machine's cores, unless told. */
+  readonly turnThreads?: number;
   /** Request lines and the node's own events, one JSON document each. */
   readonly write: (line: string) => void;
 }
@@ -80,6 +84,7 @@ class GatewayNode implements Server {
   url = "";
   readonly ended: Promise<Refusal | undefined>;
   readonly #options: ServerOptions;
+  readonly #turns: TurnPool;
   readonly #tenants: Follower;
   readonly #endedWith = Promise.withResolvers<Refusal | undefined>();
   readonly #sender = undiciSender();
@@ -95,9 +100,12 @@ class GatewayNode implements Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    const { turnThreads: threads = usualThreads() } = options;
+    this.#turns = new TurnPool({ threads, now_ms: () => performance.now() });
     this.#tenants = new Follower({
       store: options.store,
       master: options.master,
+      turns: this.#turns,
       now_ms: () => performance.now(),
       wall_ms: () => Date.now(),
       sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
@@ -114,9 +122,17 @@ class GatewayNode implements Server {
   }
 
   async start(): Promise<Refusal | undefined> {
-    const failed = await this.#start();
-    if (failed !== undefined) this.#closed = true;
-    return failed;
+    let started = false;
+    try {
+      const failed = await this.#start();
+      started = failed === undefined;
+      return failed;
+    } finally {
+      if (!started) {
+        this.#closed = true;
+        await this.#turns.close();
+      }
+    }
   }
 
   async #start(): Promise<Refusal | undefined> {
@@ -158,7 +174,6 @@ class GatewayNode implements Server {
       nonce: () => toHex(randomBytes(16)),
       breathe: () => setImmediate(),
       wallTime: () => new Date().toISOString(),
-      wall_ms: () => Date.now(),
       url: advertise ?? this.url,
       authorities: [...authorities],
       process: processName(),
@@ -183,8 +198,9 @@ class GatewayNode implements Server {
       protocols,
       prefixes: new PrefixCache({ readingBytes, monotonic_ms: () => CLOCK.now_ms() }),
       readings: new Readings(),
-      signatures: new HolderSignatures(bip340, ed25519),
+      signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays,
+      challenges: new Challenges(master),
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,
       meetPeer: async (host) => {
@@ -240,6 +256,7 @@ class GatewayNode implements Server {
     await this.#shards?.drain();
     await this.#shards?.leave();
     await this.#sender.close();
+    await this.#turns.close();
     await this.#options.store.close();
     this.#endedWith.resolve(undefined);
   }

@@ -31,8 +31,6 @@ export interface ShardsOptions
   readonly protocols: ProtocolCache;
   readonly replays: ReplayWindow;
   readonly send: Send;
-  /** ms since the epoch. */
-  readonly wall_ms: () => number;
   /** What an operator should know, with the shard that it is about; what lasts, once. */
   readonly event: (event: ShardEvent, shard: number, detail: string) => void;
 }
@@ -175,8 +173,9 @@ export class Shards {
   }
 
   #opened(shard: number, log: ShardLog, actors: Actors): void {
-    const { clock, protocols, replays, wall_ms, event } = this.#options;
-    for (const [key, until_s] of actors.nonces()) replays.restore(key, until_s, wall_ms() / 1000);
+    const { clock, protocols, replays, event } = this.#options;
+    replays.restoreForgotten(actors.forgottenNonces);
+    for (const [key, until_s] of actors.nonces()) replays.restore(key, until_s, clock.now_ms() / 1000);
     const compile = (text: string) => protocols.get(text);
     const read = async (key: string): Promise<readonly string[] | Refusal> => {
       const lines = await log.record(key);
@@ -207,12 +206,17 @@ export class Shards {
     this.#options.event(event, shard, detail);
   }
 
-  /** Actors that nobody calls leave memory. Shard by shard, so that no call waits for a look at all of them. */
+  /**
+   * Actors that nobody calls leave memory, and nonces whose requests can pass no more. Shard by shard, so that no call
+   * waits for a look at all of them.
+   */
   async #forgetting(): Promise<void> {
-    const { clock, breathe } = this.#options;
+    const { clock, breathe, replays } = this.#options;
     while (!this.#ended) {
       await clock.sleep(ACTORS_SWEEP_MS);
+      replays.forget(clock.now_ms() / 1000);
       for (const { actors } of this.#open.values()) {
+        actors.forgetNonces((key) => replays.has(key));
         actors.evict(clock.now_ms(), ACTORS_BYTES_MAX / this.#open.size);
         await breathe();
       }

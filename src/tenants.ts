@@ -5,7 +5,9 @@
  * so that a message called `constructor` is only a message.
  */
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
-import { runTurn, TURN_BOUNDS, type Turn, type TurnResult } from "./dispatch/sandbox.ts";
+import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "./dispatch/fuel.ts";
+import type { Turn, TurnResult } from "./dispatch/sandbox.ts";
+import type { Allowance, Handler, Turns } from "./dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { Json } from "./json.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
@@ -42,7 +44,7 @@ export interface ActorType {
   readonly become: ReadonlyMap<string, string>;
   /** SHA-256 of the instrumented module that `run` runs, hex. */
   readonly handler: string;
-  readonly run: (turn: Turn, fuel: number) => Promise<TurnResult | Refusal>;
+  readonly run: (turn: Turn, allowance: Allowance) => Promise<TurnResult | Refusal>;
 }
 
 export interface Tenant {
@@ -65,14 +67,16 @@ interface Loaded {
 export class TenantDirectory {
   readonly #store: Store;
   readonly #master: Secret;
+  readonly #turns: Turns;
   readonly #loaded = new Map<string, Loaded>();
   readonly #feeds = new Map<string, RevocationFeed>();
   /** Compiled once for each hash: handlers are shared by tenants and outlive policies. */
-  readonly #modules = new Map<string, WebAssembly.Module>();
+  readonly #handlers = new Map<string, Handler>();
 
-  constructor(store: Store, master: Secret) {
+  constructor(store: Store, master: Secret, turns: Turns) {
     this.#store = store;
     this.#master = master;
+    this.#turns = turns;
   }
 
   get(name: string): Tenant | undefined {
@@ -133,19 +137,21 @@ export class TenantDirectory {
   }
 
   async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
+    const unfit = checkPass(name, document.pass);
+    if (unfit !== undefined) return unfit;
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
-      const hash = document.handlers[policy.handler.wasm]?.instrumented ?? "";
-      const module = await this.#module(hash);
-      if (isRefusal(module)) return module;
-      actors.set(type, compileActor(policy, hash, module));
+      const handler = await this.#handler(document.handlers[policy.handler.wasm]?.instrumented ?? "", name);
+      if (isRefusal(handler)) return handler;
+      const run: ActorType["run"] = (...turn) => this.#turns.run(handler, name, ...turn);
+      actors.set(type, compileActor(policy, handler.hash, run));
     }
     const { revoked } = this.#feed(name);
     return { name, holder: document.policy.holder, actors, keyring, revoked };
   }
 
-  async #module(hash: string): Promise<WebAssembly.Module | Refusal> {
-    const known = this.#modules.get(hash);
+  async #handler(hash: string, tenant: string): Promise<Handler | Refusal> {
+    const known = this.#handlers.get(hash);
     if (known !== undefined) return known;
     const key = moduleKey(hash);
     const found = await this.#store.get(key);
@@ -154,10 +160,21 @@ export class TenantDirectory {
       return refuse("store_unavailable", `the handler ${key} is missing from the store`);
     // It was admitted and instrumented, or it is not run.
     if (hashOf(found.body) !== hash) return refuse("store_unavailable", `the handler ${key} is damaged`);
-    const module = await WebAssembly.compile(found.body as Uint8Array<ArrayBuffer>);
-    this.#modules.set(hash, module);
-    return module;
+    const handler = await this.#turns.compile(hash, found.body as Uint8Array<ArrayBuffer>, tenant);
+    if (!isRefusal(handler)) this.#handlers.set(hash, handler);
+    return handler;
   }
+}
+
+/** What an older pass let through, or a newer one relies on, this node does not know how to hold. */
+function checkPass(tenant: string, pass: number): Refusal | undefined {
+  if (pass >= FUEL_PASS_VERSION_MIN && pass <= FUEL_PASS_VERSION) return undefined;
+  const what = `the handlers of tenant ${tenant} were instrumented by fuel pass ${pass}`;
+  const why =
+    pass > FUEL_PASS_VERSION
+      ? `this node knows passes up to ${FUEL_PASS_VERSION}: upgrade it`
+      : `this node requires ${FUEL_PASS_VERSION_MIN}: publish them anew with \`postern apply\``;
+  return refuse("store_unavailable", `${what}; ${why}`);
 }
 
 /** Refusals: `no_such_tenant`, `store_unavailable`. */
@@ -171,7 +188,7 @@ function openRing(found: StoredObject | undefined, tenant: string, master: Secre
   return openKeyring(found.body, tenant, master) ?? wrongMasterKey(tenant);
 }
 
-function compileActor(policy: ActorPolicy, handler: string, module: WebAssembly.Module): ActorType {
+function compileActor(policy: ActorPolicy, handler: string, run: ActorType["run"]): ActorType {
   const messages = new Map(
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );
@@ -183,7 +200,7 @@ function compileActor(policy: ActorPolicy, handler: string, module: WebAssembly.
     behaviour,
     become: new Map(Object.entries(policy.become ?? {})),
     handler,
-    run: async (turn, fuel) => runTurn(module, turn, { ...TURN_BOUNDS, fuel }),
+    run,
   };
 }
 

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { utf8 } from "../src/bytes.ts";
 import { CHANGES_KEY } from "../src/changes.ts";
+import { turnsHere } from "../src/dispatch/turns.ts";
 import { isRefusal } from "../src/errors.ts";
 import { Follower } from "../src/follow.ts";
 import {
@@ -56,6 +57,7 @@ class Node {
     this.follower = new Follower({
       store: hooked,
       master: MASTER,
+      turns: turnsHere,
       now_ms: () => this.now_ms,
       wall_ms: () => NOW_MS + this.now_ms,
       sleep: (ms) => {
@@ -119,7 +121,8 @@ describe("one look", () => {
 
   it("brings what was published, rotated, retired, revoked, and reads that tenant only", async () => {
     const actor = () => must(node.follower.tenant("demo")).actors.get("thing");
-    const reply = async () => actor()?.run({ ...TURN, message: "go" }, TURN_FUEL_MAX);
+    const reply = async () =>
+      actor()?.run({ ...TURN, message: "go" }, { fuel: TURN_FUEL_MAX, deadline_ms: Infinity });
     const keyring = () => must(node.follower.tenant("demo")).keyring;
     expect(await reply()).toMatchObject({ reply: 1 });
     const changes: [() => Promise<unknown>, () => void | Promise<void>][] = [

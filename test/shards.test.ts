@@ -5,29 +5,30 @@ import { logKey, nodeKey } from "../src/cluster/format.ts";
 import type { OutgoingRequest, Send, SendOutcome } from "../src/cluster/forward.ts";
 import { encodeLease, type LeaseRecord } from "../src/cluster/lease.ts";
 import { shardOf } from "../src/cluster/pages.ts";
-import { refuse, toProblem } from "../src/errors.ts";
+import { isRefusal, refuse, toProblem } from "../src/errors.ts";
 import {
   ACTOR_IDLE_MS,
   ACTORS_BYTES_MAX,
   ACTORS_SWEEP_MS,
   PLACE_PATIENCE_MS,
   PLACE_RETRY_MS,
+  REQUEST_LIFE_S_MAX,
   SHARD_RETRY_MS,
 } from "../src/limits.ts";
 import { ReplayWindow } from "../src/signature/replay.ts";
 import type { Store } from "../src/store/contract.ts";
 import { memoryStore } from "../src/store/memory.ts";
+import { NOW_MS } from "./actor/counter.ts";
 import { quiet } from "./cluster/harness.ts";
 import { intercept, unclear } from "./store/intercept.ts";
 import { must } from "./support/gate.ts";
 import { ShardsNode } from "./support/shards-node.ts";
 
 describe("an actor leaves memory", () => {
-  test("when nobody has called it for a while by the monotonic clock, whatever the wall clock does", async () => {
+  test("when nobody has called it for a while", async () => {
     const node = await new ShardsNode(memoryStore()).start();
     expect(await node.call("open")).toBe("done");
-    for (const jump_ms of [1e9, -2e9, 1e9]) {
-      node.wall_ms += jump_ms;
+    for (let quarter = 0; quarter < 3; quarter++) {
       await node.clock.pass(ACTOR_IDLE_MS / 4);
       expect(node.shards.counts.actors).toBe(1);
     }
@@ -104,12 +105,67 @@ describe("a call", () => {
   test("whose nonce was taken by the shard's owner before is known as taken, however full the window is", async () => {
     const store = memoryStore();
     const first = await new ShardsNode(store).start();
-    const until_s = first.wall_ms / 1000 + 60;
+    const until_s = NOW_MS / 1000 + 60;
     expect(await first.call("open", { nonce: { key: "taken", until_s } })).toBe("done");
     await first.leave();
     const second = new ShardsNode(store, { replays: new ReplayWindow(0) });
     await second.start();
     expect(second.replays.has("taken")).toBe(true);
+  });
+});
+
+describe("a captured request", () => {
+  /** A request that was signed then, sent to where its actor lives. @param at_ms by the wall clock */
+  async function send(node: ShardsNode, key: string, at_ms: number): Promise<string> {
+    const nonce = { key, until_s: at_ms / 1000 + 60 };
+    const admit = () => {
+      const taken = node.replays.remember(key, nonce.until_s, node.clock.now_ms() / 1000);
+      return taken === "fresh" ? undefined : refuse("replayed", taken);
+    };
+    const outcome = await node.ask("deposit", { nonce, now_ms: at_ms }, { admit });
+    return isRefusal(outcome) ? outcome.code : "done";
+  }
+  const AHEAD_MS = 600_000;
+
+  test.each([
+    ["the log", 1e9],
+    ["a checkpoint", 1],
+  ])(
+    "is known from %s, though the wall clock was ahead before a restart",
+    async (_, checkpointLogBytesMin) => {
+      const store = memoryStore();
+      const node = await new ShardsNode(store, { checkpointLogBytesMin }).start();
+      expect(await node.call("open")).toBe("done");
+      expect(await send(node, "captured", NOW_MS)).toBe("done");
+      expect(await send(node, "ahead", NOW_MS + AHEAD_MS)).toBe("done");
+      await node.clock.pass(2 * ACTORS_SWEEP_MS);
+      expect(await send(node, "ahead, too", NOW_MS + AHEAD_MS)).toBe("done");
+      await node.leave();
+
+      const next = await new ShardsNode(store, { clock: node.clock, checkpointLogBytesMin }).start();
+      await next.clock.pass(2 * ACTORS_SWEEP_MS);
+      expect(await send(next, "captured", NOW_MS)).toBe("replayed");
+      expect(await send(next, "fresh", NOW_MS)).toBe("done");
+    },
+  );
+
+  test("leaves memory and checkpoints after its life; its time does not", async () => {
+    const store = memoryStore();
+    const node = await new ShardsNode(store).start();
+    expect(await node.call("open")).toBe("done");
+    expect(await send(node, "captured", NOW_MS)).toBe("done");
+    await node.clock.pass((REQUEST_LIFE_S_MAX + 1) * 1000 + ACTORS_SWEEP_MS);
+    expect(node.replays.size).toBe(0);
+    const later_ms = NOW_MS + (REQUEST_LIFE_S_MAX + 1) * 1000;
+    expect(await send(node, "later", later_ms)).toBe("done");
+    // The checkpoint after it.
+    await node.clock.pass(ACTORS_SWEEP_MS);
+    await node.leave();
+
+    const next = await new ShardsNode(store, { clock: node.clock }).start();
+    expect(["captured", "later"].map((key) => next.replays.has(key))).toEqual([false, true]);
+    expect(await send(next, "captured", NOW_MS)).toBe("replayed");
+    expect(await send(next, "fresh", later_ms)).toBe("done");
   });
 });
 

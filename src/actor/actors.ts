@@ -8,6 +8,7 @@
 import type { Capture, ReadRecord, Records } from "../cluster/records.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { ACTOR_IDLE_MS, ACTORS_BYTES_MAX } from "../limits.ts";
+import { joined, type Stretch } from "../stretches.ts";
 import { type Actor, bytesOf, take } from "./actor.ts";
 import { Captured, type Source } from "./capture.ts";
 import { decodeEntry, type Entry, type NonceRecord } from "./entry.ts";
@@ -22,6 +23,12 @@ interface Held {
   calls: number;
 }
 
+/** What a checkpoint says of the shard beside its actors. */
+interface NoncesLine {
+  readonly nonces: readonly NonceRecord[];
+  readonly forgotten?: readonly Stretch[];
+}
+
 export class Actors implements Records {
   /** In memory, the least recently called first. */
   readonly #held = new Map<string, Held>();
@@ -29,6 +36,7 @@ export class Actors implements Records {
   /** Entries after the last checkpoint of actors that are not in memory, as text. */
   readonly #overlays = new Map<string, string[]>();
   readonly #nonces = new Map<string, number>();
+  #forgottenNonces: readonly Stretch[] = [];
   /** Since the last capture; what that one holds is durable only when it is settled. */
   #changed = new Set<string>();
   #captured: Captured | undefined;
@@ -132,8 +140,9 @@ export class Actors implements Records {
   }
 
   restore(line: string): void {
-    const { nonces } = JSON.parse(line) as { readonly nonces: readonly NonceRecord[] };
+    const { nonces, forgotten = [] } = JSON.parse(line) as NoncesLine;
     for (const [key, until_s] of nonces) this.#nonces.set(key, until_s);
+    for (const stretch of forgotten) this.#forgottenNonces = joined(this.#forgottenNonces, stretch);
   }
 
   /** Requests that took effect and must not be taken again. */
@@ -141,9 +150,31 @@ export class Actors implements Records {
     return this.#nonces;
   }
 
+  /** The times until which other such requests could have been taken, of which nobody knows more. */
+  get forgottenNonces(): readonly Stretch[] {
+    return this.#forgottenNonces;
+  }
+
+  /**
+   * Which of them may be forgotten only a monotonic clock knows, and the log has none. So the leader says it, and those
+   * that recovery finds are all kept until then.
+   *
+   * @param isRemembered whether the leader still remembers the nonce
+   */
+  forgetNonces(isRemembered: (key: string) => boolean): void {
+    // In the order in which they were taken; after a recovery about so, and one that stays holds up others for a while.
+    for (const [key, until_s] of this.#nonces) {
+      if (isRemembered(key)) return;
+      this.#nonces.delete(key);
+      this.#forgottenNonces = joined(this.#forgottenNonces, [until_s, until_s]);
+    }
+  }
+
   capture(): Capture {
     if (this.#captured !== undefined) throw new Error("the last capture is not settled");
-    const common = [...arrays<NonceRecord>(this.#nonces)].map((nonces) => `{"nonces":${nonces}}`);
+    const forgotten = `{"nonces":[],"forgotten":${JSON.stringify(this.#forgottenNonces)}}`;
+    const nonces = [...arrays<NonceRecord>(this.#nonces)].map((array) => `{"nonces":${array}}`);
+    const common = this.#forgottenNonces.length === 0 ? nonces : [forgotten, ...nonces];
     const sources = new Map([...this.#changed].map((key) => [key, this.#source(key)]));
     const captured = new Captured(common, sources, this.#at_ms, (durable) => {
       this.#settle(captured, durable);
@@ -190,10 +221,5 @@ export class Actors implements Records {
     this.#changed.add(actor);
     this.#at_ms = at;
     this.#nonces.set(key, until_s);
-    // Oldest first, and none lives longer than another by more than a minute: the front is what has expired.
-    for (const [old, until] of this.#nonces) {
-      if (until * 1000 >= at) break;
-      this.#nonces.delete(old);
-    }
   }
 }

@@ -6,6 +6,7 @@
  * others about as long as a call.
  */
 import type { TurnResult as HandlerResult, Turn } from "../dispatch/sandbox.ts";
+import type { Allowance } from "../dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { BATCH_RESOLVED_BYTES_MAX, TURN_FUEL_MAX, TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
@@ -26,7 +27,7 @@ export interface Message extends Arguments {
   /** It is declared to change no state. */
   readonly reads: boolean;
   /** Checks the arguments where they had references, and the reply. */
-  readonly run: (turn: Turn, fuel: number) => Promise<TurnResult | Refusal>;
+  readonly run: (turn: Turn, allowance: Allowance) => Promise<TurnResult | Refusal>;
 }
 
 /** One for each message, in their order. */
@@ -47,7 +48,7 @@ export async function runWord(
   before: string | undefined,
   settle: (index: number, turn: TurnResult) => Refusal | undefined,
 ): Promise<Ran | Refusal> {
-  const { word, now_ms, actor } = call;
+  const { word, now_ms, deadline_ms, actor } = call;
   const turns: TurnRecord[] = [];
   let state = before;
   let fuel = TURN_FUEL_MAX;
@@ -62,7 +63,7 @@ export async function runWord(
       args = resolved.args;
       resolved_bytes -= resolved.bytes;
     }
-    const turn = await run({ state, message: name, args, now_ms, seed, actor }, fuel);
+    const turn = await run({ state, message: name, args, now_ms, seed, actor }, { fuel, deadline_ms });
     if (isRefusal(turn)) return ofCall(call, index, turn);
     fuel -= turn.fuel;
     output_bytes -= turn.output_bytes;

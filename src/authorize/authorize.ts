@@ -7,15 +7,10 @@
  * because whoever shares the tenant's key could mint with other tools.
  */
 import { caveatName, isRefusal, type Refusal, refuse } from "../errors.ts";
-import {
-  COUNT_CAVEATS_MAX,
-  DELEGATE_CAVEATS_MAX,
-  PROTOCOL_CAVEATS_MAX,
-  WHEN_CAVEATS_MAX,
-} from "../limits.ts";
 import type { VerifiedCaveat, VerifiedChain, VerifiedMacaroon } from "../token/macaroon.ts";
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
 import { type Delegations, holderProblems } from "./holders.ts";
+import { CaveatTally } from "./most.ts";
 import { Readings } from "./readings.ts";
 import type { Count } from "./values.ts";
 
@@ -60,15 +55,6 @@ export interface Requirements {
   readonly signatures: Delegations;
 }
 
-/** How many of one kind a token and its discharges may carry together: each costs the gate or the actor something. */
-const MOST: Partial<Record<CaveatName, number>> = {
-  protocol: PROTOCOL_CAVEATS_MAX,
-  when: WHEN_CAVEATS_MAX,
-  delegate: DELEGATE_CAVEATS_MAX,
-  uses: COUNT_CAVEATS_MAX,
-  rate: COUNT_CAVEATS_MAX,
-};
-
 /** Refusals: `unknown_caveat`, `caveat_denied`, `token_expired`, `token_invalid`. */
 export function authorize(
   token: VerifiedMacaroon,
@@ -108,10 +94,10 @@ export class Authority {
     requirements: Requirements,
     readings: Readings,
   ): Authority | Refusal {
-    const seen = new Map<CaveatName, number>();
+    const tally = new CaveatTally();
     const chains: (readonly ReadCaveat[])[] = [];
     for (const chain of [token, ...token.discharges]) {
-      const caveats = readAll(chain, readings, seen);
+      const caveats = readAll(chain, tally, readings);
       if (isRefusal(caveats)) return caveats;
       chains.push(caveats);
     }
@@ -181,34 +167,25 @@ interface ReadCaveat extends VerifiedCaveat {
   readonly caveat: Caveat;
 }
 
-/** @param seen how many of each kind other macaroons of the request have; these are added */
+/** @param tally of the other macaroons of the request; these are added */
 function readAll(
   { token, caveats }: VerifiedChain,
+  tally: CaveatTally,
   readings: Readings,
-  seen: Map<CaveatName, number>,
 ): readonly ReadCaveat[] | Refusal {
   const read: ReadCaveat[] = [];
   for (const verified of caveats) {
     const { index, text } = verified;
     const caveat = readings.read(verified, token);
     if (isRefusal(caveat)) return caveat;
-    const { name } = caveat;
-    const here = { token, caveat: { index, text } };
-    if (name === "protocol" && token > 0)
+    if (caveat.name === "protocol" && token > 0)
       return refuse(
         "unknown_caveat",
         `${caveatName(index, token)} is refused because a discharge holds no order: only the token itself does`,
-        here,
+        { token, caveat: { index, text } },
       );
-    const count = (seen.get(name) ?? 0) + 1;
-    const most = MOST[name];
-    if (most !== undefined && count > most)
-      return refuse(
-        "unknown_caveat",
-        `a token carries at most ${most} ${name} caveats, those of its discharges included`,
-        here,
-      );
-    seen.set(name, count);
+    const tooMany = tally.add(caveat, index, token);
+    if (tooMany !== undefined) return tooMany;
     read.push({ ...verified, token, caveat });
   }
   return read;

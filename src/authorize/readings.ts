@@ -11,8 +11,8 @@ import { type Caveat, parseCaveat } from "./caveats.ts";
 export class Readings {
   readonly #byTail = new WeakMap<Uint8Array, Caveat>();
 
-  /** @param token which macaroon of the request. Refusal: `unknown_caveat`. */
-  read({ text, index, tail }: VerifiedCaveat, token = 0): Caveat | Refusal {
+  /** Refusal: `unknown_caveat`. */
+  read({ text, index, tail }: VerifiedCaveat, token: number): Caveat | Refusal {
     const known = this.#byTail.get(tail);
     if (known !== undefined) return known;
     const caveat = parseCaveat(text, index, token);

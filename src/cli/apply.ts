@@ -16,7 +16,7 @@ export const apply: Command = {
     wasm: "where the built handlers are (default: wasm beside the policies)",
   },
   async run(environment, values, [directory = "policies"]) {
-    const folder = readPolicyFolder(directory, text(values, "wasm"));
+    const folder = await readPolicyFolder(directory, text(values, "wasm"));
     if (folder instanceof UsageProblem) return folder;
     if (!folder.ok) return folderFailed(folder.problems);
     const tenants = folder.tenants.map(({ policy }) => policy.tenant);

@@ -1,6 +1,6 @@
 /** `postern attenuate`: narrows a token, offline. Nobody needs to be asked, and nobody can widen it again. */
 import { isRefusal } from "../errors.ts";
-import { attenuate as narrow } from "../token/chain.ts";
+import { narrow } from "../narrow.ts";
 import { type Command, UsageProblem } from "./command.ts";
 import { caveatsFromFlags, TOKEN_HELP, TOKEN_OPTIONS } from "./token-flags.ts";
 import { holdingOf } from "./token-holder.ts";

@@ -166,6 +166,7 @@ function shown(outcome: CallOutcome, { kind }: Asked): Outcome {
   const { title, detail, code, enabled, status, call: at } = outcome.problem;
   const where = at === undefined ? "" : `, at call ${at} of the batch`;
   const now = enabled === undefined ? "" : `\nadmitted now: ${enabled.join(", ") || "nothing"}`;
-  const problem = printableLines(`${status} ${code}: ${title}${where}\n${detail}${now}`);
+  const changed = (outcome.differs ?? []).map((what) => `\nchanged on the way: ${what}`).join("");
+  const problem = printableLines(`${status} ${code}: ${title}${where}\n${detail}${now}${changed}`);
   return { json: outcome, text: problem, failed: true, unavailable: status === 503 };
 }

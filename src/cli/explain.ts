@@ -4,6 +4,7 @@
  */
 import { type Access, type Caveat, type Need, parseCaveat } from "../authorize/caveats.ts";
 import { holderProblems } from "../authorize/holders.ts";
+import { CaveatTally } from "../authorize/most.ts";
 import { fromUtf8, utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { parseAddress } from "../ip.ts";
@@ -95,12 +96,18 @@ class ThirdPartyLink {
 /** A caveat, why it is none, or a third party's. */
 type Link = Caveat | Refusal | ThirdPartyLink;
 
-function readChain({ unsafeCaveats }: Macaroon, token: number, tree: DischargeTree): readonly Link[] {
-  return unsafeCaveats.map(({ cid, vid, location = "(no location)" }, index) =>
-    vid === undefined
-      ? parseCaveat(fromUtf8(cid) ?? "(not UTF-8)", index, token)
-      : new ThirdPartyLink(location, tree.answerTo(token, index)),
-  );
+/** @param tally of the macaroons before it; this one is added */
+function readChain(
+  { unsafeCaveats }: Macaroon,
+  token: number,
+  tree: DischargeTree,
+  tally: CaveatTally,
+): readonly Link[] {
+  return unsafeCaveats.map(({ cid, vid, location = "(no location)" }, index) => {
+    if (vid !== undefined) return new ThirdPartyLink(location, tree.answerTo(token, index));
+    const caveat = parseCaveat(fromUtf8(cid) ?? "(not UTF-8)", index, token);
+    return isRefusal(caveat) ? caveat : (tally.add(caveat, index, token) ?? caveat);
+  });
 }
 
 const isCaveat = (link: Link): link is Caveat => !(link instanceof ThirdPartyLink) && !isRefusal(link);
@@ -151,10 +158,11 @@ function readQuestion(environment: Environment, values: Values, macaroon: Macaro
 /** The token's caveats, then those of each discharge; those that no caveat asks for are refused as they are. */
 function checkTokens({ macaroon, discharges }: TokenInput, question: Question): readonly Check[] {
   const tree = dischargeTree(macaroon, discharges);
+  const tally = new CaveatTally();
   return [macaroon, ...discharges].flatMap((each, token): readonly Check[] => {
     if (tree.unused.includes(token))
       return [{ token, caveat: "(discharge)", ok: false, reason: "no caveat asks for it" }];
-    const checks = checkAll(readChain(each, token, tree), question, token > 0);
+    const checks = checkAll(readChain(each, token, tree, tally), question, token > 0);
     return token === 0 ? checks : checks.map((made) => ofToken(token, made));
   });
 }

@@ -1,10 +1,11 @@
 /** `postern mint`: a new token from a tenant's active key. The only token command that needs the store. */
 import { toBase64url } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { narrow } from "../narrow.ts";
 import { type PublishedTenant, parsePublished, policyKey } from "../publish.ts";
 import type { Store } from "../store/contract.ts";
 import { readKeyring } from "../tenants.ts";
-import { attenuate, mintMacaroon } from "../token/chain.ts";
+import { mintMacaroon } from "../token/chain.ts";
 import { activeKey } from "../token/keyring.ts";
 import { formatIdentifier } from "../token/macaroon.ts";
 import { type Command, type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
@@ -65,7 +66,7 @@ async function mintFrom(opened: OpenStore, environment: Environment, values: Val
   const key = activeKey(ring);
   if (key === undefined) return refuse("token_invalid", `tenant ${policy.tenant} has no active key`);
   const identifier = formatIdentifier(policy.tenant, key.kid, toBase64url(environment.random(16)));
-  const macaroon = attenuate(mintMacaroon(key.secret, identifier), caveats);
+  const macaroon = narrow(mintMacaroon(key.secret, identifier), caveats);
   return isRefusal(macaroon) ? macaroon : printToken(macaroon, values);
 }
 

@@ -8,7 +8,9 @@ import {
   LEASE_TTL_MS_MIN,
   SHARDS_DEFAULT,
   SHARDS_MAX,
+  TURN_THREADS_MAX,
 } from "../limits.ts";
+import { usualThreads } from "../server/turn-pool.ts";
 import type { ServerOptions } from "../server.ts";
 import { text, texts, UsageProblem, type Values } from "./command.ts";
 import { parseDuration } from "./duration.ts";
@@ -25,6 +27,7 @@ export const NODE_OPTIONS = {
   lease: { type: "string" },
   window: { type: "string" },
   shards: { type: "string" },
+  "turn-threads": { type: "string" },
 } as const;
 
 export const NODE_HELP = {
@@ -37,6 +40,7 @@ export const NODE_HELP = {
   lease: `how long the node may be silent before others take over (default ${LEASE_TTL_MS / 1000}s)`,
   window: `group commits of a shard in flight at once, 1 to ${COMMIT_WINDOW_MAX} (default ${COMMIT_WINDOW})`,
   shards: `shards of a new store, 1 to ${SHARDS_MAX} (default ${SHARDS_DEFAULT}); a store keeps its number`,
+  "turn-threads": `threads that run handlers, 1 to ${TURN_THREADS_MAX} (default: one for each core but one, at least 2)`,
 };
 
 export type NodeOptions = Omit<ServerOptions, "store" | "master" | "write">;
@@ -64,6 +68,8 @@ export function readNodeOptions(values: Values): NodeOptions | UsageProblem {
     );
   const window = wholeNumber(values, "window", COMMIT_WINDOW, COMMIT_WINDOW_MAX);
   if (window instanceof UsageProblem) return window;
+  const turnThreads = wholeNumber(values, "turn-threads", usualThreads(), TURN_THREADS_MAX);
+  if (turnThreads instanceof UsageProblem) return turnThreads;
   const shards = wholeNumber(values, "shards", SHARDS_DEFAULT, SHARDS_MAX);
   if (shards instanceof UsageProblem) return shards;
   const host = text(values, "host") ?? DEFAULT_HOST;
@@ -75,6 +81,7 @@ export function readNodeOptions(values: Values): NodeOptions | UsageProblem {
     leaseTtl_ms,
     window,
     shards,
+    turnThreads,
     ...(advertise !== undefined && { advertise }),
   };
 }

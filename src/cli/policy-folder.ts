@@ -7,6 +7,7 @@ import type { PolicyProblem } from "../policy-file.ts";
 import { admitHandlers, type Modules, publish } from "../publish.ts";
 import { caretLines, type Done, UsageProblem } from "./command.ts";
 import { messageOf, type OpenStore } from "./inputs.ts";
+import { admitInChild } from "./throwaway.ts";
 
 export interface TenantFolder {
   readonly policy: TenantPolicy;
@@ -47,13 +48,16 @@ export function readPolicies(directory: string): Policies | UsageProblem {
 }
 
 /** Reads, parses and admits everything before anything is published; all problems at once. */
-export function readPolicyFolder(directory: string, wasmDirectory?: string): PolicyFolder | UsageProblem {
+export async function readPolicyFolder(
+  directory: string,
+  wasmDirectory?: string,
+): Promise<PolicyFolder | UsageProblem> {
   const policies = readPolicies(directory);
   if (policies instanceof UsageProblem) return policies;
   const tenants: TenantFolder[] = [];
   const problems: FolderProblem[] = [...policies.problems];
   for (const { folder, policy } of policies.tenants) {
-    const handlers = readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"));
+    const handlers = await readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"));
     if (handlers.ok) tenants.push({ policy, modules: handlers.modules });
     else problems.push(...handlers.problems);
   }
@@ -103,21 +107,21 @@ type Handlers =
   | { readonly ok: true; readonly modules: ReadonlyMap<string, Modules> }
   | { readonly ok: false; readonly problems: readonly FolderProblem[] };
 
-function readHandlers(policy: TenantPolicy, wasmDirectory: string): Handlers {
+async function readHandlers(policy: TenantPolicy, wasmDirectory: string): Promise<Handlers> {
   const bytes = new Map<string, Uint8Array>();
   for (const { actor, handler } of Object.values(policy.actors)) {
     const path = join(wasmDirectory, handler.wasm, `${handler.wasm}.wasm`);
     try {
       bytes.set(handler.wasm, readFileSync(path));
     } catch {
-      const detail = `actor ${actor} needs ${displayPath(path)}, which is not there; \`npm run build:wasm\` builds it`;
+      const detail = `actor ${actor} needs ${displayPath(path)}, which is not there; \`postern handler build ${displayPath(dirname(path))}\` builds it`;
       return {
         ok: false,
         problems: [{ place: `${policy.tenant}/${actor}`, code: "handler_missing", detail }],
       };
     }
   }
-  const admitted = admitHandlers(bytes);
+  const admitted = await admitHandlers(bytes, admitInChild);
   if (admitted.ok) return admitted;
   const problems = admitted.problems.map(({ handler, code, detail }) => ({
     place: `${basename(wasmDirectory)}/${handler}`,

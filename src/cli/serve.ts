@@ -43,7 +43,7 @@ async function publishFirst(
 ): Promise<Outcome | undefined> {
   const directory = text(values, "policies");
   if (directory === undefined) return undefined;
-  const folder = readPolicyFolder(directory, text(values, "wasm"));
+  const folder = await readPolicyFolder(directory, text(values, "wasm"));
   if (folder instanceof UsageProblem) return folder;
   if (!folder.ok) return folderFailed(folder.problems);
   const changed = await publishAll(folder.tenants, opened, (length) => environment.random(length));

@@ -5,26 +5,27 @@
  * whitelisted instructions, everything within its bound, and is metered. The order matters: our own pass is
  * linear for every input and comes first; then V8 validates the original, since the rewrite could make an
  * invalid reference valid; then the rewrite; then V8 validates that. Compiling is left to the caller, who
- * does it in a process that may be killed.
+ * does it in a process that may be killed (src/cli/throwaway.ts).
  */
-import {
-  WASM_FUNCTION_SLOTS_MAX,
-  WASM_MODULE_BYTES_MAX,
-  WASM_MODULE_SLOTS_MAX,
-  WASM_PROBLEMS_MAX,
-} from "../limits.ts";
+import { WASM_MODULE_BYTES_MAX, WASM_MODULE_SLOTS_MAX, WASM_PROBLEMS_MAX } from "../limits.ts";
 import { instrument } from "./fuel.ts";
 import { TYPE } from "./opcodes.ts";
 import { type AdmissionProblem, type Module, readModule } from "./wasm-binary.ts";
 import { type Body, slotsOf } from "./wasm-body.ts";
 import { readBody } from "./wasm-code.ts";
+import { nameFunction } from "./wasm-names.ts";
 import { quoted } from "./wasm-sections.ts";
 
 export { FUEL_PASS_VERSION } from "./fuel.ts";
 export type { AdmissionProblem, ProblemCode } from "./wasm-binary.ts";
 
 export type Admission =
-  | { readonly ok: true; readonly instrumented: Uint8Array<ArrayBuffer> }
+  | {
+      readonly ok: true;
+      readonly instrumented: Uint8Array<ArrayBuffer>;
+      /** The function that is most work to compile, for whoever finds that it is too much. */
+      readonly heaviest: string;
+    }
   | { readonly ok: false; readonly problems: readonly AdmissionProblem[] };
 
 /** Names of the fuel pass; a module that has one of its own could answer for it. */
@@ -64,7 +65,18 @@ export function admit(original: Uint8Array): Admission {
   if (invalid !== undefined) return refused(invalid);
   const instrumented = instrument(module, bodies);
   const broken = validate(instrumented, "the instrumented module");
-  return broken === undefined ? { ok: true, instrumented } : refused(broken);
+  return broken === undefined
+    ? { ok: true, instrumented, heaviest: nameHeaviest(module, bodies) }
+    : refused(broken);
+}
+
+function nameHeaviest(module: Module, bodies: readonly Body[]): string {
+  const [first, ...others] = bodies;
+  if (first === undefined) return "none";
+  const found = others.reduce((most, body) => (slotsOf(body) > slotsOf(most) ? body : most), first);
+  const { index, groups_start, code_end, locals } = found;
+  const size = `${code_end - groups_start} bytes of code, ${locals} locals`;
+  return `${nameFunction(module, index)} at byte ${groups_start} (${size})`;
 }
 
 function refused(...problems: readonly AdmissionProblem[]): Admission {
@@ -86,7 +98,7 @@ function readBodies(module: Module): { bodies: readonly Body[]; problems: Admiss
   }
   if (slots > WASM_MODULE_SLOTS_MAX) {
     const large = `${slots} byte-slots to compile; at most ${WASM_MODULE_SLOTS_MAX} are admitted`;
-    const advice = `split functions with many locals (one may have ${WASM_FUNCTION_SLOTS_MAX})`;
+    const advice = `split functions with many locals, first ${nameHeaviest(module, bodies)}`;
     problems.push({ code: "bound_exceeded", detail: `the module's functions have ${large}: ${advice}` });
   }
   return { bodies, problems };

@@ -9,6 +9,10 @@
  *   __pn_stack  i64, bytes of call stack left, counted in frames as V8 lays them out at worst. V8's own limit
  *               depends on the machine and on the tier; this one does not.
  *   __pn_oom    i32, 1 once the module was denied memory.
+ * What the specification leaves open is settled: a computed NaN whose bits can be seen (stored, moved into a variable,
+ * reinterpreted, its sign copied) gets the one canonical form, since processors, and V8's two compilers on one of them,
+ * differ in its sign and payload. NaNs that are only moved keep their bits, as the specification wants it.
+ *
  * The start function becomes the export `__pn_start`: the host runs it under fuel like all other code.
  */
 import { TURN_STACK_BYTES_MAX, WASM_MEMORY_PAGES_MAX } from "../limits.ts";
@@ -19,7 +23,9 @@ import { Writer } from "./wasm-reader.ts";
 import { SECTION, SECTION_ORDER } from "./wasm-sections.ts";
 
 /** Stored with each instrumented module; a change of what the pass emits or charges is a new version. */
-export const FUEL_PASS_VERSION = 2;
+export const FUEL_PASS_VERSION = 3;
+/** The oldest that a node still runs. It is raised where an older pass turns out to let something through. */
+export const FUEL_PASS_VERSION_MIN = 1;
 
 export const FUEL_EXPORT = "__pn_fuel";
 export const STACK_EXPORT = "__pn_stack";
@@ -28,8 +34,11 @@ export const START_EXPORT = "__pn_start";
 
 /** Frames of functions that call nothing are not counted up to this size: only one stands at a time. */
 const LEAF_FRAME_BYTES_MAX = 1024;
-/** Return address, frame pointer, instance, and what a call saves. */
-const FRAME_BYTES = 96;
+/** Return address, frame pointer, instance, and what a call saves; the pass's own locals. */
+const FRAME_BYTES = 112;
+/** The canonical NaNs, positive and quiet. */
+const NAN32 = [OP.f32_const, 0, 0, 0xc0, 0x7f] as const;
+const NAN64 = [OP.f64_const, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f] as const;
 /**
  * What a bulk instruction pays when it runs: a base, and its length shifted. It is not part of its meter's
  * charge, because compilers inline the allocator into loops that hardly ever grow the memory.
@@ -153,8 +162,10 @@ function emitCode(module: Module, bodies: readonly Body[], added: Added): Writer
 
 function emitBody(bytes: Uint8Array<ArrayBuffer>, body: Body, added: Added): Writer {
   const out = new Writer((body.code_end - body.groups_start) * 2);
-  out.u32(body.local_groups + 1).raw(bytes.subarray(body.groups_start, body.code_start));
+  const groups = body.nans > 0 ? 3 : 1;
+  out.u32(body.local_groups + groups).raw(bytes.subarray(body.groups_start, body.code_start));
   out.byte(1, TYPE.i64);
+  if (body.nans > 0) out.byte(1, TYPE.f64, 1, TYPE.f32);
   const scratch = body.locals;
   spend(out, added.fuel, scratch, () => out.byte(OP.i64_const).s64(body.entry_cost));
 
@@ -204,6 +215,12 @@ function emitEdit(out: Writer, edit: Edit, added: Added, scratch: number): void 
     case "grow":
       out.byte(OP.call).u32(added.grow);
       return;
+    case "nan64":
+      canonicalize(out, scratch + 1, NAN64, OP.f64_eq);
+      return;
+    case "nan32":
+      canonicalize(out, scratch + 2, NAN32, OP.f32_eq);
+      return;
   }
 }
 
@@ -214,6 +231,15 @@ function spend(out: Writer, global: number, scratch: number, amount: () => void)
   out.byte(OP.i64_sub, OP.local_tee).u32(scratch).byte(OP.global_set).u32(global);
   out.byte(OP.local_get).u32(scratch).byte(OP.i64_const, 0, OP.i64_lt_s);
   out.byte(OP.if, TYPE.empty, OP.unreachable, OP.end);
+}
+
+/** (value) -> value, or the canonical NaN where it is one: only a NaN differs from itself. */
+function canonicalize(out: Writer, scratch: number, nan: readonly number[], equal: number): void {
+  out
+    .byte(OP.local_tee)
+    .u32(scratch)
+    .byte(...nan);
+  out.byte(OP.local_get).u32(scratch).byte(OP.local_get).u32(scratch).byte(equal, OP.select);
 }
 
 /** The price of the length in local 0. */

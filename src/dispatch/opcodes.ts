@@ -29,6 +29,10 @@ export interface Instruction {
   readonly pops: number;
   readonly pushes: number;
   readonly fuel: number;
+  /** Where it computes a float: the result may be a NaN whose sign and payload the specification leaves open. */
+  readonly nan?: "nan32" | "nan64";
+  /** It treats all NaNs alike, so those that it pops need not have the same bits everywhere. */
+  readonly ignores_nan?: true;
 }
 
 export const OP = {
@@ -44,6 +48,7 @@ export const OP = {
   return: 0x0f,
   call: 0x10,
   call_indirect: 0x11,
+  select: 0x1b,
   local_get: 0x20,
   local_tee: 0x22,
   global_get: 0x23,
@@ -56,6 +61,8 @@ export const OP = {
   i32_eq: 0x46,
   i32_gt_u: 0x4b,
   i64_lt_s: 0x53,
+  f32_eq: 0x5b,
+  f64_eq: 0x61,
   i64_add: 0x7c,
   i64_sub: 0x7d,
   i64_shl: 0x86,
@@ -94,6 +101,8 @@ export function isValueType(code: number): boolean {
 const CALL = 8;
 /** Division, remainder, square root: 10 to 40 cycles where an addition takes one. */
 const DIVISION = 8;
+/** To give a NaN its one form: a comparison and a branch that is hardly ever taken. */
+const CANONICAL = 2;
 /** Instructions that V8 runs as a call into a builtin. */
 const BUILTIN = 16;
 type Row = readonly [
@@ -148,17 +157,25 @@ const ROWS: readonly Row[] = [
   [0x7c, 0x7e, "none", 2, 1, 1], // i64 add, sub, mul
   [0x7f, 0x82, "none", 2, 1, DIVISION],
   [0x83, 0x8a, "none", 2, 1, 1], // i64 and .. rotr
-  [0x8b, 0x90, "none", 1, 1, 2], // f32 abs .. nearest
-  [0x91, 0x91, "none", 1, 1, DIVISION], // f32.sqrt
-  [0x92, 0x94, "none", 2, 1, 1], // f32 add, sub, mul
-  [0x95, 0x95, "none", 2, 1, DIVISION],
-  [0x96, 0x98, "none", 2, 1, 4], // f32 min, max, copysign
-  [0x99, 0x9e, "none", 1, 1, 2], // f64 abs .. nearest
-  [0x9f, 0x9f, "none", 1, 1, DIVISION], // f64.sqrt
-  [0xa0, 0xa2, "none", 2, 1, 1], // f64 add, sub, mul
-  [0xa3, 0xa3, "none", 2, 1, DIVISION],
-  [0xa4, 0xa6, "none", 2, 1, 4], // f64 min, max, copysign
-  [0xa7, 0xbf, "none", 1, 1, 2], // conversions
+  [0x8b, 0x8c, "none", 1, 1, 2], // f32 abs, neg
+  [0x8d, 0x90, "none", 1, 1, 2 + CANONICAL], // f32 ceil .. nearest
+  [0x91, 0x91, "none", 1, 1, DIVISION + CANONICAL], // f32.sqrt
+  [0x92, 0x94, "none", 2, 1, 1 + CANONICAL], // f32 add, sub, mul
+  [0x95, 0x95, "none", 2, 1, DIVISION + CANONICAL],
+  [0x96, 0x97, "none", 2, 1, 4 + CANONICAL], // f32 min, max
+  [0x98, 0x98, "none", 2, 1, 4], // f32.copysign
+  [0x99, 0x9a, "none", 1, 1, 2], // f64 abs, neg
+  [0x9b, 0x9e, "none", 1, 1, 2 + CANONICAL], // f64 ceil .. nearest
+  [0x9f, 0x9f, "none", 1, 1, DIVISION + CANONICAL], // f64.sqrt
+  [0xa0, 0xa2, "none", 2, 1, 1 + CANONICAL], // f64 add, sub, mul
+  [0xa3, 0xa3, "none", 2, 1, DIVISION + CANONICAL],
+  [0xa4, 0xa5, "none", 2, 1, 4 + CANONICAL], // f64 min, max
+  [0xa6, 0xa6, "none", 2, 1, 4], // f64.copysign
+  [0xa7, 0xb5, "none", 1, 1, 2], // conversions
+  [0xb6, 0xb6, "none", 1, 1, 2 + CANONICAL], // f32.demote_f64
+  [0xb7, 0xba, "none", 1, 1, 2], // conversions
+  [0xbb, 0xbb, "none", 1, 1, 2 + CANONICAL], // f64.promote_f32
+  [0xbc, 0xbf, "none", 1, 1, 2], // reinterpretations
   [0xc0, 0xc4, "none", 1, 1, 1], // sign extension
   [0xd0, 0xd0, "heap_type", 0, 1, 1], // ref.null
   [0xd1, 0xd1, "none", 1, 1, 1], // ref.is_null
@@ -179,16 +196,45 @@ const ROWS_FC: readonly Row[] = [
   [17, 17, "index", 3, 0, CALL], // table.fill
 ];
 
-function tableOf(rows: readonly Row[]): readonly (Instruction | undefined)[] {
+function tableOf(
+  rows: readonly Row[],
+  floats: (code: number) => Pick<Instruction, "nan" | "ignores_nan">,
+): readonly (Instruction | undefined)[] {
   const table = Array.from<Instruction | undefined>({ length: 256 });
   for (const [first, last, immediate, pops, pushes, fuel] of rows)
-    for (let code = first; code <= last; code++) table[code] = { immediate, pops, pushes, fuel };
+    for (let code = first; code <= last; code++)
+      table[code] = { immediate, pops, pushes, fuel, ...floats(code) };
   return table;
 }
 
-export const INSTRUCTIONS = tableOf(ROWS);
+type Span = readonly [first: number, last: number];
+const within = (spans: readonly Span[], code: number): boolean =>
+  spans.some(([first, last]) => first <= code && code <= last);
+
+/** ceil .. max and demote, ceil .. max and promote. abs, neg and copysign move bits: they compute nothing. */
+const NAN32: readonly Span[] = [
+  [0x8d, 0x97],
+  [0xb6, 0xb6],
+];
+const NAN64: readonly Span[] = [
+  [0x9b, 0xa5],
+  [0xbb, 0xbb],
+];
+/** drop, comparisons, conversions to integers: these trap or answer 0, whatever the NaN is. */
+const NAN_IGNORED: readonly Span[] = [
+  [0x1a, 0x1a],
+  [0x5b, 0x66],
+  [0xa8, 0xab],
+  [0xae, 0xb1],
+];
+
+export const INSTRUCTIONS = tableOf(ROWS, (code) => {
+  if (within(NAN32, code)) return { nan: "nan32", ignores_nan: true };
+  if (within(NAN64, code)) return { nan: "nan64", ignores_nan: true };
+  return within(NAN_IGNORED, code) ? { ignores_nan: true } : {};
+});
 /** Behind the prefix 0xfc, by the number that follows it. */
-export const INSTRUCTIONS_FC = tableOf(ROWS_FC);
+export const INSTRUCTIONS_FC = tableOf(ROWS_FC, (code) => (code <= 7 ? { ignores_nan: true } : {}));
 
 /** Which dynamic charge a bulk instruction needs: its length is on top of the stack. */
 export function bulkUnit(code: number): "bytes" | "elements" | undefined {

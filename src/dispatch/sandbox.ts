@@ -58,12 +58,21 @@ interface HandlerExports {
 
 /** @param module compiled from what `admit` answered; another module is a bug of the caller, and throws. */
 export function runTurn(module: WebAssembly.Module, turn: Turn, bounds = TURN_BOUNDS): TurnResult | Refusal {
+  return runDocument(module, inputDocument(turn), bounds);
+}
+
+/** The same, for a turn that is written out: as `inputDocument` does it. */
+export function runDocument(
+  module: WebAssembly.Module,
+  input: Uint8Array<ArrayBuffer>,
+  bounds: TurnBounds,
+): TurnResult | Refusal {
   const handler = instantiate(module);
   if (isRefusal(handler)) return handler;
   handler[FUEL_EXPORT].value = BigInt(bounds.fuel);
   let output: Uint8Array<ArrayBuffer> | Refusal;
   try {
-    output = exchange(handler, utf8(inputDocument(turn)), bounds.output_bytes);
+    output = exchange(handler, input, bounds.output_bytes);
   } catch (error) {
     return explainTrap(handler, error, bounds);
   }
@@ -91,9 +100,9 @@ function instantiate(module: WebAssembly.Module): HandlerExports | Refusal {
 }
 
 /** The state is JSON text that `readOutcome` wrote: it goes in as it stands. */
-function inputDocument({ state, message, args, now_ms, seed, actor }: Turn): string {
+export function inputDocument({ state, message, args, now_ms, seed, actor }: Turn): Uint8Array<ArrayBuffer> {
   const rest = JSON.stringify({ message, args, caps: [], now: now_ms, seed, actor });
-  return `{"state":${state ?? "null"},${rest.slice(1)}`;
+  return utf8(`{"state":${state ?? "null"},${rest.slice(1)}`);
 }
 
 /** @throws what the handler's code traps with. */

@@ -15,7 +15,11 @@ export type ProblemCode =
   | "export_missing"
   | "export_reserved"
   | "feature_forbidden"
-  | "bound_exceeded";
+  | "bound_exceeded"
+  /** Of whoever compiles it: it took too long, or too much memory, or ended the process. */
+  | "compile_time"
+  | "compile_memory"
+  | "compile_crashed";
 
 export interface AdmissionProblem {
   readonly code: ProblemCode;

@@ -5,14 +5,15 @@
  * in the order of their places, so that the fuel pass copies what lies between them. What V8 may spend to compile
  * a function is estimated here too, since it follows from these numbers alone.
  */
+import { WASM_FUNCTION_SLOTS_MAX } from "../limits.ts";
 import type { FunctionType } from "./wasm-binary.ts";
 
 /** A change at a byte offset: something inserted there, `removed` bytes of the original dropped. */
 export interface Edit {
-  readonly kind: "charge" | "return" | "bytes" | "elements" | "grow";
+  readonly kind: "charge" | "return" | "bytes" | "elements" | "grow" | "nan32" | "nan64";
   readonly at: number;
   readonly removed: number;
-  /** Of a charge: its fuel. Of a return: how many blocks it leaves. */
+  /** Of a charge: its fuel. Of a return: how many blocks it leaves. Of a NaN: 1 where its bits can be seen. */
   value: number;
 }
 
@@ -30,6 +31,8 @@ export interface Body {
   readonly stack: number;
   /** How often it pays, its entry aside. */
   readonly charges: number;
+  /** Floats that may be a NaN whose bits can be seen. */
+  readonly nans: number;
   /** Does it call other functions? Then its frame counts. */
   readonly calls: boolean;
   /** What its entry pays, its own frame included. */
@@ -39,11 +42,21 @@ export interface Body {
 
 /** A charge is a branch, and at a loop header V8 keeps and spills every slot: as much as so many bytes of other code. */
 const CHARGE_BYTES = 24;
+/** A comparison, a constant and a choice. */
+const NAN_BYTES = 24;
 
 /** What V8 may spend to compile the function (see `WASM_FUNCTION_SLOTS_MAX`). */
 export function slotsOf(body: Body): number {
   const bytes = body.code_end - body.groups_start;
-  return (bytes + CHARGE_BYTES * body.charges) * (body.locals + body.stack);
+  return (bytes + CHARGE_BYTES * body.charges + NAN_BYTES * body.nans) * (body.locals + body.stack);
+}
+
+/** What makes one function too much to compile. */
+export function whyTooHeavy(body: Body): string | undefined {
+  if (slotsOf(body) <= WASM_FUNCTION_SLOTS_MAX) return undefined;
+  const code = `${body.code_end - body.groups_start} bytes of code (${body.charges} branches)`;
+  const slots = `${body.locals} locals and ${body.stack} operands`;
+  return `${code} for ${slots} take too long to compile: split the function`;
 }
 
 export const NO_VALUES: FunctionType = { params: [], results: [] };

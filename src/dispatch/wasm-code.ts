@@ -9,7 +9,6 @@ import {
   WASM_BLOCK_NESTING_MAX,
   WASM_BR_TABLE_TARGETS_MAX,
   WASM_FUNCTION_BYTES_MAX,
-  WASM_FUNCTION_SLOTS_MAX,
   WASM_LOCALS_MAX,
 } from "../limits.ts";
 import {
@@ -22,9 +21,10 @@ import {
   TYPE,
 } from "./opcodes.ts";
 import type { AdmissionProblem, FunctionType, Module, ProblemCode } from "./wasm-binary.ts";
-import { type Body, type Edit, type Frame, NO_VALUES, slotsOf } from "./wasm-body.ts";
+import { type Body, type Edit, type Frame, NO_VALUES, whyTooHeavy } from "./wasm-body.ts";
 import { skipImmediate } from "./wasm-immediates.ts";
 import { Meters } from "./wasm-meters.ts";
+import { nameFunction } from "./wasm-names.ts";
 import { Reader } from "./wasm-reader.ts";
 import { refusedType } from "./wasm-sections.ts";
 
@@ -35,21 +35,31 @@ export function readBody(module: Module, index: number): Body | AdmissionProblem
     return { code: "module_invalid", detail: `function ${index} has no type` };
   if (span.end - span.start > WASM_FUNCTION_BYTES_MAX) {
     const size = `${span.end - span.start} bytes of code; at most ${WASM_FUNCTION_BYTES_MAX} are admitted`;
-    return { code: "bound_exceeded", detail: `function ${index} has ${size}: split it` };
+    return {
+      code: "bound_exceeded",
+      detail: `${nameFunction(module, index)} at byte ${span.start} has ${size}: split it`,
+    };
   }
   return new BodyWalk(module, index, type, new Reader(module.bytes, span.start, span.end)).run();
 }
+
+/** A charge of nothing, and a NaN that nobody looks at. */
+const NEEDLESS_AT_0: ReadonlySet<Edit["kind"]> = new Set(["charge", "nan32", "nan64"]);
 
 class BodyWalk {
   readonly #module: Module;
   readonly #index: number;
   readonly #type: FunctionType;
   readonly #reader: Reader;
+  /** Where the function stands in the module. */
+  readonly #start: number;
   readonly #frames: Frame[] = [];
   readonly #edits: Edit[] = [];
   readonly #meters = new Meters(() => this.#edit("charge", this.#reader.at, 0));
   #height = 0;
   #height_max = 0;
+  /** Floats on the operand stack that may be any NaN, by their place on it, until something looks at their bits. */
+  readonly #open_nans: { readonly height: number; readonly edit: Edit }[] = [];
   #calls = false;
   #problem: AdmissionProblem | undefined;
 
@@ -58,6 +68,7 @@ class BodyWalk {
     this.#index = index;
     this.#type = type;
     this.#reader = reader;
+    this.#start = reader.at;
   }
 
   run(): Body | AdmissionProblem {
@@ -74,8 +85,11 @@ class BodyWalk {
       reader.fail("code after the function's end");
     if (this.#problem !== undefined) return this.#problem;
     if (reader.failure !== undefined)
-      return { code: "module_invalid", detail: `function ${this.#index}: ${reader.failure}` };
-    const edits = this.#edits.filter(({ kind, value }) => kind !== "charge" || value > 0);
+      return {
+        code: "module_invalid",
+        detail: `${nameFunction(this.#module, this.#index)}: ${reader.failure}`,
+      };
+    const edits = this.#edits.filter(({ kind, value }) => value > 0 || !NEEDLESS_AT_0.has(kind));
     return this.#checkSlots({
       index: this.#index,
       type: this.#type,
@@ -86,6 +100,7 @@ class BodyWalk {
       locals,
       stack: this.#height_max,
       charges: edits.filter(({ kind }) => kind === "charge").length,
+      nans: edits.filter(({ kind }) => kind === "nan32" || kind === "nan64").length,
       calls: this.#calls,
       entry_cost: this.#meters.entry_cost + locals,
       edits,
@@ -93,18 +108,13 @@ class BodyWalk {
   }
 
   #checkSlots(body: Body): Body | AdmissionProblem {
-    if (slotsOf(body) <= WASM_FUNCTION_SLOTS_MAX) return body;
-    const code = `${body.code_end - body.groups_start} bytes of code (${body.charges} branches)`;
-    const slots = `${body.locals} locals and ${body.stack} operands`;
-    return this.#refuse(
-      "bound_exceeded",
-      `${code} for ${slots} take too long to compile: split the function`,
-    );
+    const heavy = whyTooHeavy(body);
+    return heavy === undefined ? body : this.#refuse("bound_exceeded", heavy);
   }
 
   #refuse(code: ProblemCode, detail: string, at?: number): AdmissionProblem {
-    const where = at === undefined ? "" : ` at byte ${at}`;
-    this.#problem ??= { code, detail: `function ${this.#index}${where}: ${detail}` };
+    const where = `${nameFunction(this.#module, this.#index)} at byte ${at ?? this.#start}`;
+    this.#problem ??= { code, detail: `${where}: ${detail}` };
     return this.#problem;
   }
 
@@ -143,8 +153,13 @@ class BodyWalk {
     }
     const refused = skipImmediate(this.#reader, instruction.immediate);
     if (refused !== undefined) this.#refuse("feature_forbidden", refused, at);
-    this.#pop(instruction.pops);
+    this.#pop(instruction.pops, instruction.ignores_nan !== true);
     this.#push(instruction.pushes);
+    if (instruction.nan !== undefined)
+      this.#open_nans.push({
+        height: this.#height - 1,
+        edit: this.#edit(instruction.nan, this.#reader.at, 0),
+      });
     if (code === OP.memory_grow) this.#edit("grow", at, this.#reader.at - at);
     const unit = prefixed === undefined ? undefined : bulkUnit(prefixed);
     if (unit !== undefined) this.#edit(unit, at, 0);
@@ -161,12 +176,26 @@ class BodyWalk {
     this.#height_max = Math.max(this.#height_max, this.#height);
   }
 
-  /** Never below the block's operands: code after a branch pops values that are not there. */
-  #pop(count: number): void {
+  /**
+   * Never below the block's operands: code after a branch pops values that are not there.
+   * @param seen whether what pops them can tell one NaN from another
+   */
+  #pop(count: number, seen = true): void {
     this.#height = Math.max(this.#frames.at(-1)?.base ?? 0, this.#height - count);
+    this.#settleNans(this.#height, seen);
   }
 
+  /** Floats from that height on leave the operand stack, or may. */
+  #settleNans(height: number, seen: boolean): void {
+    for (let last = this.#open_nans.at(-1); last && last.height >= height; last = this.#open_nans.at(-1)) {
+      this.#open_nans.pop();
+      if (seen) last.edit.value = 1;
+    }
+  }
+
+  /** Any operand of the block may go along a branch: to where, is not followed. */
   #control(code: number, at: number): void {
+    this.#settleNans(this.#frames.at(-1)?.base ?? 0, true);
     switch (code) {
       case OP.block:
       case OP.loop:
@@ -190,10 +219,8 @@ class BodyWalk {
         this.#targets(at);
         break;
       case OP.return:
-        this.#edit("return", at, 1, this.#frames.length - 1);
-        this.#meters.leave(this.#frames.length - 1);
-        break;
       case OP.unreachable:
+        if (code === OP.return) this.#edit("return", at, 1, this.#frames.length - 1);
         this.#meters.leave(this.#frames.length - 1);
         break;
     }
@@ -208,11 +235,8 @@ class BodyWalk {
     if (kind === OP.loop) this.#meters.pay(INSTRUCTIONS[OP.loop]?.fuel ?? 0);
     this.#push(type.params.length);
     if (this.#frames.length > WASM_BLOCK_NESTING_MAX) {
-      this.#refuse(
-        "bound_exceeded",
-        `blocks nest deeper than ${WASM_BLOCK_NESTING_MAX}: split the function`,
-        at,
-      );
+      const bound = `blocks nest deeper than ${WASM_BLOCK_NESTING_MAX}: split the function`;
+      this.#refuse("bound_exceeded", bound, at);
     }
   }
 
@@ -224,10 +248,9 @@ class BodyWalk {
   }
 
   #close(): void {
-    const frame = this.#frames.pop();
-    if (frame === undefined) return;
-    this.#height = frame.base;
-    this.#push(frame.type.results.length);
+    const { base = 0, type = NO_VALUES } = this.#frames.pop() ?? {};
+    this.#height = base;
+    this.#push(type.results.length);
     this.#meters.close();
   }
 

@@ -124,7 +124,10 @@ function coverageProblem([items]: InnerList, expected: readonly string[]): strin
   return undefined;
 }
 
-const NONCE = new RegExp(`^[A-Za-z0-9+/=_-]{${NONCE_LENGTH_MIN},${NONCE_LENGTH_MAX}}$`);
+/** A plain one, or one behind a gate's challenge (`src/signature/challenge.ts`). */
+const NONCE = new RegExp(
+  `^(?=.{${NONCE_LENGTH_MIN},${NONCE_LENGTH_MAX}}$)([A-Za-z0-9_-]+\\.)?[A-Za-z0-9+/=_-]{${NONCE_LENGTH_MIN},}$`,
+);
 
 function readParameters(parameters: InnerList[1]): SignatureParameters | string {
   const created = parameters.get("created");
@@ -145,6 +148,13 @@ function readParameters(parameters: InnerList[1]): SignatureParameters | string 
 
 function isSeconds(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+/** What a signature of this message covers: the components that are there, with their values as they are signed. */
+export function componentsOf(message: SignedMessage): readonly (readonly [name: string, value: string])[] {
+  return coveredBy(message)
+    .filter((name) => name.startsWith("@") || message.field(name) !== null)
+    .map((name) => [name, valueOf(message, name)]);
 }
 
 /** RFC 9421 section 2.5: a line for each component, then the parameters. */

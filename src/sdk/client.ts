@@ -8,10 +8,13 @@ import { toBase64url, utf8 } from "../bytes.ts";
 import type { Problem } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { contentDigest } from "../request/digest.ts";
-import { composeSignature } from "../request/signature-base.ts";
+import { type Shown, shown } from "../request/received.ts";
+import { composeSignature, type SignedMessage } from "../request/signature-base.ts";
+import { CHALLENGE, challengedNonce } from "../signature/challenge.ts";
 import { holderSigner, requestMessage } from "../signature/holder.ts";
 import type { Signer } from "../signature/scheme.ts";
 import { type BatchCall, batchBody } from "./batch.ts";
+import { differences } from "./differences.ts";
 
 export { type BatchCall, type BatchValue, ResultReference, resultOf } from "./batch.ts";
 
@@ -64,6 +67,10 @@ export interface SignedRequest {
   readonly method: "POST";
   readonly headers: Headers;
   readonly body: Uint8Array<ArrayBuffer>;
+  /** What was signed, by component. */
+  readonly signed: Shown;
+  /** The headers of the same request, signed with a gate's challenge, for a caller whose clock is wrong. */
+  readonly challenged: (challenge: string) => Headers;
 }
 
 export type SignedQuestion = Omit<SignedRequest, "method" | "body"> & { readonly method: "GET" };
@@ -96,7 +103,12 @@ export interface DescribedMessage {
 
 export type CallOutcome =
   | { readonly status: number; readonly result: Json }
-  | { readonly status: number; readonly problem: Problem };
+  | {
+      readonly status: number;
+      readonly problem: Problem;
+      /** What of the request arrived otherwise than it was signed, a clause for each component. */
+      readonly differs?: readonly string[];
+    };
 
 /** A call as one request, signed and ready to send once. */
 export function signCall(caller: Caller, call: CallInput): SignedRequest {
@@ -118,7 +130,7 @@ export function signBatch(caller: Caller, batch: BatchInput): SignedRequest {
 
 /** A request for the actor's `Description`: what may be sent to it now, by this token. */
 export function signDescribe(caller: Caller, actor: ActorInput): SignedQuestion {
-  return { method: "GET", ...signed(caller, "GET", pathOf(actor), new Uint8Array(), timeoutHeader(actor)) };
+  return { method: "GET", ...sign(caller, "GET", pathOf(actor), new Uint8Array(), timeoutHeader(actor)) };
 }
 
 const pathOf = ({ tenant, actor }: ActorInput): string => `/v1/${tenant}/${actor}`;
@@ -139,18 +151,18 @@ export function signRequest(
   more: Headers = {},
 ): SignedRequest {
   const headers = { "content-type": "application/json", ...more };
-  return { method: "POST", ...signed(caller, "POST", path, body, headers), body };
+  return { method: "POST", ...sign(caller, "POST", path, body, headers), body };
 }
 
-function signed(
+function sign(
   caller: Caller,
   method: string,
   path: string,
   body: Uint8Array,
   more: Headers,
-): { readonly url: string; readonly headers: Headers } {
+): Omit<SignedRequest, "method" | "body"> {
   const url = new URL(path, caller.url);
-  const headers: Record<string, string> = {
+  const headers: Headers = {
     authorization: `Macaroon ${caller.token}`,
     "content-digest": contentDigest(body),
     ...more,
@@ -162,17 +174,24 @@ function signed(
     query: url.search === "" ? "?" : url.search,
     field: (name: string) => headers[name] ?? null,
   };
+  const headersFor = (challenge?: string) => ({ ...headers, ...signatureOf(caller, message, challenge) });
+  return { url: url.href, headers: headersFor(), signed: shown(message), challenged: headersFor };
+}
+
+function signatureOf(caller: Caller, message: SignedMessage, challenge?: string): Headers {
+  const nonce = toBase64url(caller.random(16));
   const created = Math.floor(caller.now_ms() / 1000);
   const { base, input } = composeSignature(message, {
     created,
     expires: created + SIGNATURE_LIFETIME_S,
-    nonce: toBase64url(caller.random(16)),
+    nonce: challenge === undefined ? nonce : challengedNonce(challenge, nonce),
     keyid: caller.signer.publicKey,
   });
   const signature = caller.signer.sign(requestMessage(caller.signer.publicKey, base));
-  headers["signature-input"] = `sig=${input}`;
-  headers["signature"] = `sig=:${btoa(String.fromCharCode(...signature))}:`;
-  return { url: url.href, headers };
+  return {
+    "signature-input": `sig=${input}`,
+    signature: `sig=:${btoa(String.fromCharCode(...signature))}:`,
+  };
 }
 
 export type Fetch = (
@@ -186,9 +205,37 @@ export type Fetch = (
   },
 ) => Promise<{ status: number; json(): Promise<unknown> }>;
 
-/** The result of a `SignedQuestion` is a `Description`. */
+/**
+ * Sends it, and once more where the gate says that the caller's clock is wrong: signed with the gate's challenge then.
+ * The result of a `SignedQuestion` is a `Description`.
+ */
 export async function send(request: SignedRequest | SignedQuestion, fetch: Fetch): Promise<CallOutcome> {
-  const { url, ...init } = request;
+  const { url, signed, challenged, ...init } = request;
+  const outcome = await exchange(url, init, fetch);
+  const challenge = challengeIn(outcome);
+  if (challenge === undefined) return compared(signed, outcome);
+  return compared(signed, await exchange(url, { ...init, headers: challenged(challenge) }, fetch));
+}
+
+/** What is no challenge by its shape is not signed. A proxy in between may answer, too, and with anything. */
+function challengeIn(outcome: CallOutcome): string | undefined {
+  const { challenge } = "problem" in outcome ? factsOf(outcome.problem) : {};
+  return typeof challenge === "string" && CHALLENGE.test(challenge) ? challenge : undefined;
+}
+
+function compared(signed: Shown, outcome: CallOutcome): CallOutcome {
+  const { received } = "problem" in outcome ? factsOf(outcome.problem) : {};
+  const differs = received === undefined ? [] : differences(signed, received);
+  return differs.length === 0 ? outcome : { ...outcome, differs };
+}
+
+function factsOf(problem: unknown): { readonly challenge?: unknown; readonly received?: object } {
+  if (typeof problem !== "object" || problem === null) return {};
+  const { challenge, received } = problem as { readonly challenge?: unknown; readonly received?: unknown };
+  return { challenge, ...(typeof received === "object" && received !== null && { received }) };
+}
+
+async function exchange(url: string, init: Parameters<Fetch>[1], fetch: Fetch): Promise<CallOutcome> {
   const response = await fetch(url, init);
   const answer = await response.json();
   return response.status === 200

@@ -9,11 +9,11 @@ import { formatCaveat, parseCaveat } from "../authorize/caveats.ts";
 import { holderProblems } from "../authorize/holders.ts";
 import { fromUtf8, toHex } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { DELEGATE_CAVEATS_MAX } from "../limits.ts";
 import { HOLDER } from "../names.ts";
+import { narrow } from "../narrow.ts";
 import { delegationMessage } from "../signature/holder.ts";
 import type { Signer } from "../signature/scheme.ts";
-import { type Addition, attenuate } from "../token/chain.ts";
+import type { Addition } from "../token/chain.ts";
 import { decodeToken, encodeToken } from "../token/envelope.ts";
 import type { Macaroon } from "../token/macaroon.ts";
 
@@ -49,27 +49,23 @@ export function delegate(
 ): Macaroon | Refusal {
   if (!HOLDER.test(to))
     return refuse("malformed_request", `${JSON.stringify(to)} is not a public key as a holder caveat has it`);
-  const narrowed = attenuate(macaroon, caveats);
+  const narrowed = narrow(macaroon, caveats);
   if (isRefusal(narrowed)) return narrowed;
   const misfit = refuseOther(narrowed, holder.publicKey);
   if (misfit !== undefined) return misfit;
   const signature = holder.sign(delegationMessage(narrowed.signature, to));
-  return attenuate(narrowed, [formatCaveat("delegate", `${to} ${toHex(signature)}`)]);
+  return narrow(narrowed, [formatCaveat("delegate", `${to} ${toHex(signature)}`)]);
 }
 
 /** Refuses to sign for a token that is not this key's: no gate would take what comes out. */
 function refuseOther({ unsafeCaveats }: Macaroon, key: string): Refusal | undefined {
   const chain = [];
-  let delegations = 0;
   for (const [index, { cid, vid }] of unsafeCaveats.entries()) {
     if (vid !== undefined) continue; // A third party says nothing about the holder.
     const caveat = parseCaveat(fromUtf8(cid) ?? "", index);
     if (isRefusal(caveat)) return caveat;
-    if (caveat.delegation !== undefined) delegations++;
     chain.push({ caveat, tailBefore: undefined });
   }
-  if (delegations >= DELEGATE_CAVEATS_MAX)
-    return refuse("token_malformed", `a token carries at most ${DELEGATE_CAVEATS_MAX} delegations`);
   if (chain.every(({ caveat }) => caveat.holder === undefined))
     return refuse(
       "malformed_request",

@@ -7,8 +7,9 @@ export class CallRefusedError extends Error {
   override readonly name = "CallRefusedError";
   readonly problem: Problem;
 
-  constructor(message: string, problem: Problem) {
-    super(`${message} was refused: ${problem.code}: ${problem.detail}`);
+  /** @param differs what of the request arrived otherwise than it was signed */
+  constructor(message: string, problem: Problem, differs: readonly string[] = []) {
+    super([`${message} was refused: ${problem.code}: ${problem.detail}`, ...differs].join("; "));
     this.problem = problem;
   }
 }

@@ -12,7 +12,8 @@
 import { formatCaveat, formatLabelledProtocol, parseCaveat } from "../authorize/caveats.ts";
 import { fromUtf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { PROTOCOL_CAVEATS_MAX, PROTOCOL_PARTS_MAX } from "../limits.ts";
+import { PROTOCOL_PARTS_MAX } from "../limits.ts";
+import { narrow } from "../narrow.ts";
 import { type Automaton, compileProtocol } from "../protocol/automaton.ts";
 import {
   anyOrder,
@@ -22,7 +23,7 @@ import {
   residual,
   type Violation,
 } from "../protocol/inclusion.ts";
-import { type Addition, attenuate } from "../token/chain.ts";
+import type { Addition } from "../token/chain.ts";
 import { decodeToken, encodeToken } from "../token/envelope.ts";
 import type { Macaroon } from "../token/macaroon.ts";
 
@@ -88,7 +89,7 @@ export function split(
   const parts: Macaroon[] = [];
   for (const [index, protocol] of protocols.entries()) {
     const label = (first + index) % 2 ** 32;
-    const part = attenuate(macaroon, [...caveats, formatLabelledProtocol(oneLine(protocol), label)]);
+    const part = narrow(macaroon, [...caveats, formatLabelledProtocol(oneLine(protocol), label)]);
     if (isRefusal(part)) return part;
     parts.push(part);
   }
@@ -102,7 +103,7 @@ export function restrict(
   { after = [], caveats = [] }: RestrictOptions = {},
 ): Macaroon | Refusal {
   const misfit = refuseMisfit(macaroon, [protocol], after);
-  return misfit ?? attenuate(macaroon, [...caveats, formatCaveat("protocol", oneLine(protocol))]);
+  return misfit ?? narrow(macaroon, [...caveats, formatCaveat("protocol", oneLine(protocol))]);
 }
 
 /** A caveat is one line. White space means nothing in an expression. */
@@ -136,12 +137,10 @@ function refuseMisfit(
 /** Everything in the token that has a say in the order, after the messages sent before. */
 function readOuters(macaroon: Macaroon, after: readonly string[]): readonly Outer[] | Refusal {
   const outers: Outer[] = [];
-  let protocols = 0;
   for (const [index, { cid, vid }] of macaroon.unsafeCaveats.entries()) {
     if (vid !== undefined) continue; // A third party only ever withholds; it says nothing about order.
     const caveat = parseCaveat(fromUtf8(cid) ?? "", index);
     if (isRefusal(caveat)) return caveat;
-    if (caveat.protocol !== undefined) protocols++;
     const at = { index, text: caveat.text };
     // Which messages a token leaves has no state: what came before it may well have been sent with a wider one.
     if (caveat.messages !== undefined) outers.push({ ...anyOrder(caveat.messages), caveat: at });
@@ -152,9 +151,7 @@ function readOuters(macaroon: Macaroon, after: readonly string[]): readonly Oute
     if (isRefusal(outer)) return outer;
     outers.push(outer);
   }
-  return protocols < PROTOCOL_CAVEATS_MAX
-    ? outers
-    : refuse("token_malformed", `a token carries at most ${PROTOCOL_CAVEATS_MAX} protocol caveats`);
+  return outers;
 }
 
 function standing(automaton: Automaton, after: readonly string[], caveat: Outer["caveat"]): Outer | Refusal {

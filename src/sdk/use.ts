@@ -131,14 +131,14 @@ function settle(use: Use, outcome: CallOutcome): Json {
     use.state = "answered";
     return outcome.result;
   }
-  const { problem, status } = outcome;
+  const { problem, status, differs } = outcome;
   if (!isProblem(problem))
     throw new OutcomeUnknownError(use.name, `status ${status} with a body that is no problem of the gate's`);
   // A node that is busy says nothing about an earlier attempt.
   if (UNSETTLED.has(problem.code) || (use.attempts > 1 && CODES[problem.code].retry))
     throw new OutcomeUnknownError(use.name, `${problem.code}: ${problem.detail}`, problem);
   use.state = "unsent";
-  throw new CallRefusedError(use.name, problem);
+  throw new CallRefusedError(use.name, problem, differs);
 }
 
 /** A proxy in between may answer too. */

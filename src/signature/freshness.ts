@@ -4,16 +4,20 @@
 import { type Refusal, refuse } from "../errors.ts";
 import { CLOCK_SKEW_S_MAX, SIGNATURE_LIFETIME_S_MAX } from "../limits.ts";
 
-interface Lifetime {
+export interface Lifetime {
   /** Seconds since the epoch. */
   readonly created: number;
   readonly expires: number;
 }
 
-/** @returns why the signature is too old, too new or too long-lived; `undefined` where it may be taken. */
+/** @returns why the signature lives too long, by any clock */
+export function refuseLongLived({ created, expires }: Lifetime): Refusal | undefined {
+  if (expires > created && expires - created <= SIGNATURE_LIFETIME_S_MAX) return undefined;
+  return refuse("signature_invalid", `a signature lives for 1 to ${SIGNATURE_LIFETIME_S_MAX} s`);
+}
+
+/** @returns why the signature is too old or too new; `undefined` where it may be taken. */
 export function refuseStale({ created, expires }: Lifetime, now_s: number): Refusal | undefined {
-  if (expires <= created || expires - created > SIGNATURE_LIFETIME_S_MAX)
-    return refuse("signature_invalid", `a signature lives for 1 to ${SIGNATURE_LIFETIME_S_MAX} s`);
   if (created > now_s + CLOCK_SKEW_S_MAX)
     return refuse("signature_invalid", clockHint("the signature was created in the future", created, now_s));
   if (expires < now_s - CLOCK_SKEW_S_MAX)

@@ -40,8 +40,7 @@ export function tailsOf(
   caveats: readonly UnsafeCaveat[],
   known: readonly Uint8Array[] = [],
 ): readonly Uint8Array[] {
-  if (known.length === 0) return tailsUnder(deriveRootKey(secret), identifier, caveats);
-  return follow(known, caveats);
+  return continued(known.length > 0 ? known : [mac(deriveRootKey(secret), identifier)], caveats);
 }
 
 /** The same under a root key that is derived already, as the vid of a third-party caveat holds it. */
@@ -50,13 +49,14 @@ export function tailsUnder(
   identifier: Uint8Array,
   caveats: readonly UnsafeCaveat[],
 ): readonly Uint8Array[] {
-  return follow([mac(rootKey, identifier)], caveats);
+  return continued([mac(rootKey, identifier)], caveats);
 }
 
-function follow(known: readonly Uint8Array[], caveats: readonly UnsafeCaveat[]): readonly Uint8Array[] {
+/** @param known the first tails, one at least */
+function continued(known: readonly Uint8Array[], caveats: readonly UnsafeCaveat[]): readonly Uint8Array[] {
   const tails = [...known];
-  let tail = known.at(-1) ?? new Uint8Array();
-  for (const caveat of caveats.slice(known.length - 1)) {
+  let tail = tails.at(-1) ?? new Uint8Array();
+  for (const caveat of caveats.slice(tails.length - 1)) {
     tail = nextTail(tail, caveat);
     tails.push(tail);
   }

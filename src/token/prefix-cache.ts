@@ -71,7 +71,7 @@ export class PrefixCache {
     this.#shares.set(tenant, share);
     const grew = share.keep(secret, path, tails, readingBytes, now_ms);
     this.#forgetIdle(now_ms);
-    if (grew) while (this.bytes > this.#bytesMax) this.#largest()?.forgetOldest();
+    if (grew) while (this.bytes > this.#bytesMax && this.#largest()?.forgetOldest());
   }
 
   #forgetIdle(now_ms: number): void {
@@ -116,11 +116,11 @@ export class Chain {
   }
 
   /**
-   * The token was revoked: forgets it from the caveat that the refusal names, or else whole, and all that descends. Where
-   * it was one of its discharges there is nothing to forget.
+   * The token was revoked: forgets it from the caveat that the refusal names, or else whole, and all that descends. A
+   * discharge that was revoked is none of these.
    */
   forget({ facts }: Refusal): void {
-    if ((facts.token ?? 0) > 0) return;
+    if (facts.token !== 0) return;
     this.#then.forget(facts.caveat === undefined ? 0 : facts.caveat.index + 1);
   }
 }

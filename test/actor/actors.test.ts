@@ -243,14 +243,21 @@ describe("what has expired is forgotten", () => {
     expect([...replies.keys()]).toEqual(["again"]);
   });
 
-  test("nonces of taken requests, and none before its time", async () => {
+  test("nonces that the leader has forgotten, but for the times that they were of; none by the clock of an entry", async () => {
+    const until_s = NOW_MS / 1000 + 90;
     const { actors } = await live([
-      { entry: entryOf({ nonce: ["old", NOW_MS / 1000 + 90] }), state: undefined },
-      { entry: entryOf({ at: NOW_MS + 90_000, nonce: ["young", NOW_MS / 1000 + 180] }), state: undefined },
+      { entry: entryOf({ nonce: ["old", until_s] }), state: undefined },
+      { entry: entryOf({ at: NOW_MS + 3_600_000, nonce: ["ahead", until_s + 3600] }), state: undefined },
     ]);
-    expect([...actors.nonces()].map(([key]) => key)).toEqual(["old", "young"]);
-    actors.change(entryOf({ at: NOW_MS + 90_001, nonce: ["last", NOW_MS / 1000 + 181] }), undefined);
-    expect([...actors.nonces()].map(([key]) => key)).toEqual(["young", "last"]);
+    const names = (of: Actors) => [...of.nonces()].map(([key]) => key);
+    expect(names(actors)).toEqual(["old", "ahead"]);
+    actors.forgetNonces((key) => key !== "old");
+    expect(names(actors)).toEqual(["ahead"]);
+    expect(actors.forgottenNonces).toEqual([[until_s, until_s]]);
+    const recovered = new Actors();
+    for (const line of actors.capture().common) recovered.restore(line);
+    expect(names(recovered)).toEqual(["ahead"]);
+    expect(recovered.forgottenNonces).toEqual([[until_s, until_s]]);
   });
 
   test("monitors whose caveats can pass nowhere any more, whenever they have doubled", async () => {

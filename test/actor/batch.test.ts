@@ -205,7 +205,7 @@ describe("a batch that fails", () => {
 describe("bounds", () => {
   test("the turns of a batch share the fuel of one turn", async () => {
     const given: number[] = [];
-    const messages = messagesOf([open, deposit(), deposit()], async (turn, fuel) => {
+    const messages = messagesOf([open, deposit(), deposit()], async (turn, { fuel }) => {
       given.push(fuel);
       const done = await ledgerRun(turn);
       return isRefusal(done) ? done : { ...done, fuel: TURN_FUEL_MAX / 2 };
@@ -291,8 +291,8 @@ const anyDraft: fc.Arbitrary<Draft> = fc.record({
 const becoming = (messages: readonly Message[], drafts: readonly Pick<Draft, "become">[]): Message[] =>
   messages.map((message, i) => {
     const become = drafts[i]?.become;
-    const run: Message["run"] = async (turn, fuel) => {
-      const done = await message.run(turn, fuel);
+    const run: Message["run"] = async (...turn) => {
+      const done = await message.run(...turn);
       return isRefusal(done) || become === undefined ? done : { ...done, become };
     };
     return Object.assign({}, message, { run });

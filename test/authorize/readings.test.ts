@@ -8,17 +8,17 @@ describe("what was read of a caveat", () => {
   test("is kept with its tail, and with no other of the same bytes", () => {
     const readings = new Readings();
     const tail = new Uint8Array(32);
-    const read = readings.read(placed("when = args.amount < 5", tail));
+    const read = readings.read(placed("when = args.amount < 5", tail), 0);
     expect(outcome(read)).toBe("taken");
-    expect(readings.read(placed("when = args.amount < 5", tail))).toBe(read);
-    expect(readings.read(placed("when = args.amount < 5", new Uint8Array(32)))).not.toBe(read);
-    expect(new Readings().read(placed("when = args.amount < 5", tail))).not.toBe(read);
+    expect(readings.read(placed("when = args.amount < 5", tail), 0)).toBe(read);
+    expect(readings.read(placed("when = args.amount < 5", new Uint8Array(32)), 0)).not.toBe(read);
+    expect(new Readings().read(placed("when = args.amount < 5", tail), 0)).not.toBe(read);
   });
 
   test("is refused each time where it is not understood", () => {
     const readings = new Readings();
     const tail = new Uint8Array(32);
     for (const _ of [1, 2])
-      expect(outcome(readings.read(placed("colour = red", tail)))).toBe("unknown_caveat");
+      expect(outcome(readings.read(placed("colour = red", tail), 0))).toBe("unknown_caveat");
   });
 });

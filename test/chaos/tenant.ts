@@ -12,7 +12,7 @@ const HOUR_MS = 3_600_000;
 
 /** @param lifetime_ms how long the caller works; its token lasts an hour longer */
 export async function publishedCaller(store: Store, lifetime_ms: number): Promise<Omit<Caller, "url">> {
-  const folder = readPolicyFolder("policies/demo", "wasm");
+  const folder = await readPolicyFolder("policies/demo", "wasm");
   if (folder instanceof UsageProblem || !folder.ok) throw new Error(JSON.stringify(folder));
   must(await publishAll(folder.tenants, { store, master: MASTER, url: "" }, random));
   const key = activeKey(must(await readKeyring(store, "demo", MASTER)));

@@ -6,7 +6,7 @@ import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/bytes.ts";
-import { type Command, type Environment, EXIT, exitCodeOf, UsageProblem } from "../../src/cli/command.ts";
+import { type Command, EXIT, exitCodeOf, UsageProblem } from "../../src/cli/command.ts";
 import { revoke } from "../../src/cli/revoke.ts";
 import { rotate } from "../../src/cli/rotate.ts";
 import { isRefusal } from "../../src/errors.ts";
@@ -19,6 +19,7 @@ import { decodeToken, encodeToken } from "../../src/token/envelope.ts";
 import { activeKey } from "../../src/token/keyring.ts";
 import { parseIdentifier } from "../../src/token/macaroon.ts";
 import { listRevocations } from "../../src/token/revocation-feed.ts";
+import { testEnvironment } from "../support/environment.ts";
 import { codeOf, inOneHour, MASTER, mintToken, must, narrow, newSigner, random } from "../support/gate.ts";
 import { type NodeProcess, startNodeProcess } from "../support/node-process.ts";
 import { postern, type Ran } from "../support/postern.ts";
@@ -52,22 +53,8 @@ async function json(command: string, ...args: readonly string[]): Promise<Record
 
 /** The exit code that a command's outcome means; in this process, because starting one takes longer than refusing. */
 async function exitOf(command: Command, args: readonly string[]): Promise<number> {
-  const environment: Environment = {
-    env,
-    stdin: async () => "",
-    write: () => {},
-    note: () => {},
-    status: () => {},
-    colour: false,
-    rows: undefined,
-    columns: 80,
-    pause: async () => false,
-    now_ms: () => Date.now(),
-    random,
-    interrupted: () => new Promise(() => {}),
-  };
   const { values } = parseArgs({ args: ["--store", url, ...args], options: command.options });
-  const outcome = await command.run(environment, values, []);
+  const outcome = await command.run(testEnvironment({ env }), values, []);
   if (outcome instanceof UsageProblem) return EXIT.usage;
   return isRefusal(outcome) ? exitCodeOf(outcome) : EXIT.done;
 }

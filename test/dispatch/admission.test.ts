@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { admit, FUEL_PASS_VERSION } from "../../src/dispatch/admission.ts";
 import * as limits from "../../src/limits.ts";
-import { answer, answering, assemble, bytesOf, guest, I32, problemsOf, repeated } from "./guests.ts";
+import { answer, answering, assemble, bytesOf, guest, I32, leb, problemsOf, repeated } from "./guests.ts";
 
 const END = 0x0b;
 /** `i64.const 0 end`: a pn_handle that answers nothing. */
@@ -11,10 +11,6 @@ const TAIL = [0x42, 0, END];
 function refusalOf(bytes: Uint8Array): { code: string; detail: string } {
   const [problem] = problemsOf(admit(bytes));
   return problem ?? { code: "admitted", detail: "" };
-}
-
-function leb(value: number): number[] {
-  return value < 128 ? [value] : [(value & 127) | 128, ...leb(Math.floor(value / 128))];
 }
 
 describe("an admitted module", () => {
@@ -135,7 +131,7 @@ describe("a feature that is not admitted", () => {
     const refusal = refusalOf(bytesOf({ handle }));
     expect(refusal.code).toBe("feature_forbidden");
     expect(refusal.detail).toContain(word);
-    expect(refusal.detail).toMatch(/^function 1 at byte \d+: /);
+    expect(refusal.detail).toMatch(/^function 1 "pn_handle" at byte \d+: /);
   });
 
   test.each([

@@ -123,6 +123,11 @@ function vector(entries: readonly Writer[]): Writer {
   return out;
 }
 
+/** Unsigned LEB128. */
+export function leb(value: number): number[] {
+  return value < 128 ? [value] : [(value & 127) | 128, ...leb(Math.floor(value / 128))];
+}
+
 /** `head`, then `part` so many times, then `tail`. */
 export function repeated(
   head: readonly number[],

@@ -284,16 +284,12 @@ describe("a signed request", () => {
     expect(codeOf(await send({ ...another, body: other.body }, fetch))).toBe("malformed_request");
   });
 
-  it("must be signed, and by a clock near ours", async () => {
+  it("must be signed", async () => {
     const actor = freshAccount();
     const ada = party(gate, actor);
-    const { url, ...init } = signed(ada, actor, "open", { owner: "Ada" });
-    const { signature: _, ...unsigned } = init.headers as Record<string, string>;
-    expect(codeOf(await send({ url, ...init, headers: unsigned }, fetch))).toBe("signature_missing");
-    for (const offset_ms of [-120_000, 120_000]) {
-      const skewed = { ...ada, now_ms: () => Date.now() + offset_ms };
-      expect(codeOf(await call(skewed, actor, "open", { owner: "Ada" }))).toBe("signature_invalid");
-    }
+    const request = signed(ada, actor, "open", { owner: "Ada" });
+    const { signature: _, ...unsigned } = request.headers as Record<string, string>;
+    expect(codeOf(await send({ ...request, headers: unsigned }, fetch))).toBe("signature_missing");
   });
 });
 

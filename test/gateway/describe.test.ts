@@ -147,9 +147,7 @@ describe("a question is refused like a call", () => {
     expect(codeOf(await send(question, fetch))).toBe("200");
     expect(codeOf(await send(question, fetch))).toBe("replayed");
     const post = signRequest(ada, `/v1/demo/${actor}`, utf8(""));
-    expect(codeOf(await send({ url: post.url, headers: post.headers, method: "GET" }, fetch))).toBe(
-      "signature_invalid",
-    );
+    expect(codeOf(await send({ ...question, headers: post.headers }, fetch))).toBe("signature_invalid");
   });
 
   it("with a body", async () => {

@@ -111,7 +111,7 @@ describe("a split", () => {
       position: { column: 4 },
     });
     const full = tokenOf(...Array.from({ length: PROTOCOL_CAVEATS_MAX }, () => "protocol = a*"));
-    expect(refused(splitToken(full, parts, { random })).code).toBe("token_malformed");
+    expect(refused(splitToken(full, parts, { random })).code).toBe("unknown_caveat");
     expect(refused(splitToken(token.slice(0, -4), parts, { random })).code).toBe("token_truncated");
   });
 });

@@ -1,11 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { SIGNATURE_LIFETIME_S_MAX as LIFETIME, CLOCK_SKEW_S_MAX as SKEW } from "../../src/limits.ts";
-import { refuseStale, rememberUntil } from "../../src/signature/freshness.ts";
+import { type Lifetime, refuseLongLived, refuseStale, rememberUntil } from "../../src/signature/freshness.ts";
 import { outcome, refused } from "../token/outcome.ts";
 
 const CREATED = 1_700_000_000;
 const at = (now_s: number, lifetime_s = 10) =>
-  outcome(refuseStale({ created: CREATED, expires: CREATED + lifetime_s }, now_s));
+  outcome(refuseAny({ created: CREATED, expires: CREATED + lifetime_s }, now_s));
+const refuseAny = (lifetime: Lifetime, now_s: number) =>
+  refuseLongLived(lifetime) ?? refuseStale(lifetime, now_s);
 
 describe("by the gate's clock", () => {
   test.each([

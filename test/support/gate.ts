@@ -50,7 +50,7 @@ export async function startGate(
   more: Partial<ServerOptions> = {},
 ): Promise<TestGate> {
   const store = sqliteStore(directory);
-  const folder = readPolicyFolder(policies, "wasm");
+  const folder = await readPolicyFolder(policies, "wasm");
   if (folder instanceof UsageProblem || !folder.ok) throw new Error(JSON.stringify(folder));
   must(await publishAll(folder.tenants, { store, master: MASTER, url: "" }, random));
   const key = activeKey(must(await readKeyring(store, "demo", MASTER)));

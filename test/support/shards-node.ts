@@ -5,7 +5,7 @@ import { createProtocolCache } from "../../src/protocol/cache.ts";
 import { Shards, type ShardsOptions } from "../../src/shards.ts";
 import { ReplayWindow } from "../../src/signature/replay.ts";
 import type { Store } from "../../src/store/contract.ts";
-import { callOf, type Given } from "../actor/counter.ts";
+import { callOf, type Given, NOW_MS } from "../actor/counter.ts";
 import { TestClock } from "../cluster/clock.ts";
 
 const FOREVER_MS = 1e12;
@@ -19,7 +19,6 @@ export class ShardsNode {
   readonly events: string[] = [];
   readonly replays: ReplayWindow;
   readonly shards: Shards;
-  wall_ms = 1_767_225_600_000;
 
   constructor(
     store: Store,
@@ -42,8 +41,7 @@ export class ShardsNode {
       isGone: () => false,
       shardCount: 1,
       ttl_ms: 10_000,
-      wallTime: () => new Date(this.wall_ms).toISOString(),
-      wall_ms: () => this.wall_ms,
+      wallTime: () => new Date(NOW_MS).toISOString(),
       lost: () => {},
       protocols: createProtocolCache(),
       replays: this.replays,

@@ -1,5 +1,6 @@
 /** A small tenant, published without files: one actor type `thing`, whose handler answers one fixed document. */
 import type { ActorPolicy, TenantPolicy } from "../../src/config.ts";
+import { admit } from "../../src/dispatch/admission.ts";
 import { admitHandlers, publish } from "../../src/publish.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { answering } from "../dispatch/guests.ts";
@@ -19,7 +20,7 @@ export async function publishTenant(
   tenant: string,
   { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, policy }: Shape = {},
 ): Promise<void> {
-  const handlers = admitHandlers(new Map([["thing", answering(output)]]));
+  const handlers = await admitHandlers(new Map([["thing", answering(output)]]), admit);
   if (!handlers.ok) throw new Error(JSON.stringify(handlers.problems));
   const document: TenantPolicy = {
     tenant,

@@ -271,7 +271,7 @@ test("no bit of a warm token can be turned over", () => {
 describe("what leaves", () => {
   const token = mint(["a = 1", "b = 2", "c = 3"]);
   const revoked = (index?: number) =>
-    refuse("token_revoked", "", index === undefined ? {} : { caveat: { index, text: "" } });
+    refuse("token_revoked", "", { token: 0, ...(index !== undefined && { caveat: { index, text: "" } }) });
 
   test("what was revoked: from the caveat on, or whole", () => {
     const cache = newCache();
@@ -286,6 +286,14 @@ describe("what leaves", () => {
     chainOf(cache, token).forget(revoked());
     expect(cache.size).toBe(0);
     expect(cache.bytes).toBe(0);
+  });
+
+  test("nothing where a discharge was revoked: the token may come with another", () => {
+    const cache = newCache();
+    warm(cache, token);
+    const size = cache.size;
+    chainOf(cache, token).forget(refuse("token_revoked", "", { token: 1, caveat: { index: 0, text: "" } }));
+    expect(cache.size).toBe(size);
   });
 
   test("what another key has made, though it has the same number", () => {
