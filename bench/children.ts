@@ -21,6 +21,7 @@ const folders = new Set<string>();
 
 export interface ServerProcess {
   readonly url: string;
+  /** Of the server itself: a node is not the process that was started, but its child. */
   readonly pid: number;
   readonly child: ChildProcess;
 }
@@ -70,30 +71,42 @@ async function startServer(args: readonly string[], env = process.env): Promise<
   const output = join(folder, "stdout");
   const complaints = join(folder, "stderr");
   const files = [openSync(output, "w"), openSync(complaints, "w")] as const;
-  const child = spawn(process.execPath, args, { env, stdio: ["ignore", ...files, "ipc"] });
+  // A node and its supervisor are a group of their own, so that both can be signalled.
+  const child = spawn(process.execPath, args, { env, stdio: ["ignore", ...files, "ipc"], detached: true });
   for (const file of files) closeSync(file);
   running.add(child);
-  const url = await listeningUrl(child, output);
-  if (url === undefined || child.pid === undefined)
+  const listening = await listeningLine(child, output);
+  if (listening === undefined || child.pid === undefined)
     throw new Error(`${args.join(" ")} did not start: ${readFileSync(complaints, "utf8").trim()}`);
-  return { url, pid: child.pid, child };
+  return { pid: child.pid, ...listening, child };
 }
 
-async function listeningUrl(child: ChildProcess, output: string): Promise<string | undefined> {
+type Listening = { readonly url: string; readonly pid?: number };
+
+async function listeningLine(child: ChildProcess, output: string): Promise<Listening | undefined> {
   const deadline_ms = performance.now() + START_MS_MAX;
   while (child.exitCode === null && performance.now() < deadline_ms) {
     const line = readFileSync(output, "utf8")
       .split("\n")
       .find((text) => text.includes('"listening"') && text.endsWith("}"));
-    if (line !== undefined) return (JSON.parse(line) as { url: string }).url;
+    if (line !== undefined) return JSON.parse(line) as Listening;
     await setTimeout(20);
   }
   return undefined;
 }
 
+/** A child, and what it has started. */
+export function signalAll({ pid, exitCode, signalCode }: ChildProcess, signal: NodeJS.Signals): void {
+  if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, signal);
+}
+
 /** A child with a channel, for bench/load.ts. */
 export function forkChild(file: string): ChildProcess {
-  const child = fork(join(ROOT, file), { execArgv: [], stdio: ["ignore", "ignore", "inherit", "ipc"] });
+  const child = fork(join(ROOT, file), {
+    execArgv: [],
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    detached: true,
+  });
   running.add(child);
   child.once("exit", () => running.delete(child));
   return child;
@@ -103,11 +116,11 @@ export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {
     const exited = once(child, "exit");
     // One that was stopped hears nothing else.
-    child.kill("SIGCONT");
+    signalAll(child, "SIGCONT");
     child.kill("SIGINT");
     const timer = new AbortController();
     const late = setTimeout(STOP_MS_MAX, "late", { signal: timer.signal }).catch(() => "stopped");
-    if ((await Promise.race([exited, late])) === "late") child.kill("SIGKILL");
+    if ((await Promise.race([exited, late])) === "late") signalAll(child, "SIGKILL");
     timer.abort();
     await exited;
   }
@@ -123,7 +136,7 @@ export async function stopAll(): Promise<void> {
 /** To be called once, first: from here on every way out of this process stops its children. */
 export function guardChildren(): void {
   process.once("exit", () => {
-    for (const child of running) child.kill("SIGKILL");
+    for (const child of running) signalAll(child, "SIGKILL");
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));

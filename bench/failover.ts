@@ -12,7 +12,7 @@ import { survey } from "../src/cluster/survey.ts";
 import { send, signCall } from "../src/sdk/client.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { callerOf, embeddedIdentities, expectDone, type Identity, TENANT } from "./callers.ts";
-import { type ServerProcess, startPostern, stop, temporaryFolder } from "./children.ts";
+import { type ServerProcess, signalAll, startPostern, stop, temporaryFolder } from "./children.ts";
 import { compare, median, type Row, withMore } from "./harness.ts";
 
 const TTL_MS = 2000;
@@ -48,7 +48,7 @@ async function failoverAfter(signal: "SIGKILL" | "SIGSTOP"): Promise<number> {
   const [lost, successor] = nodes.toSorted((a) => (a.url === leader ? -1 : 1));
   await acknowledged(successor, identity, "deposit", { amount: 1 });
 
-  lost?.child.kill(signal);
+  if (lost !== undefined) signalAll(lost.child, signal);
   const started_ms = performance.now();
   const took_ms = await firstAcknowledged(successor, identity, started_ms);
   await Promise.all(nodes.map(({ child }) => stop(child)));

@@ -28,10 +28,10 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   mint: async () => (await import("./cli/mint.ts")).mint,
   attenuate: async () => (await import("./cli/attenuate.ts")).attenuate,
   delegate: async () => (await import("./cli/delegate.ts")).delegate,
-  split: async () => (await import("./cli/split.ts")).split,
-  restrict: async () => (await import("./cli/split.ts")).restrict,
   discharge: async () => (await import("./cli/discharge.ts")).discharge,
   vouch: async () => (await import("./cli/vouch.ts")).vouch,
+  split: async () => (await import("./cli/split.ts")).split,
+  restrict: async () => (await import("./cli/split.ts")).restrict,
   inspect: async () => (await import("./cli/inspect.ts")).inspect,
   explain: async () => (await import("./cli/explain.ts")).explain,
   protocol: async () => (await import("./cli/protocol.ts")).protocol,
@@ -40,6 +40,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   revoke: async () => (await import("./cli/revoke.ts")).revoke,
   rotate: async () => (await import("./cli/rotate.ts")).rotate,
   store: async () => (await import("./cli/store.ts")).store,
+  quarantine: async () => (await import("./cli/quarantine.ts")).quarantine,
   replay: async () => (await import("./cli/replay.ts")).replay,
   types: async () => (await import("./cli/types.ts")).types,
   demo: async () => (await import("./cli/demo.ts")).demo,
@@ -78,7 +79,9 @@ async function runCommand(
   if (parsed.positionals.length > (command.positionals ?? 0))
     return misused(environment, "there are more arguments than the command takes", usageOf(command));
   const outcome = await command.run(environment, parsed.values, parsed.positionals);
-  return report(command, environment, outcome, parsed.values["json"] === true);
+  const exitCode = report(command, environment, outcome, parsed.values["json"] === true);
+  command.ended?.(environment, exitCode);
+  return exitCode;
 }
 
 function report(command: Command, environment: Environment, outcome: Outcome, asJson: boolean): number {
@@ -90,6 +93,7 @@ function report(command: Command, environment: Environment, outcome: Outcome, as
     return exitCodeOf(outcome);
   }
   if (!outcome.printed) environment.write(`${asJson ? JSON.stringify(outcome.json) : outcome.text}\n`);
+  if (outcome.exitCode !== undefined) return outcome.exitCode;
   if (outcome.unavailable) return EXIT.unavailable;
   return outcome.failed ? EXIT.refused : EXIT.done;
 }

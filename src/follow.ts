@@ -7,17 +7,11 @@
  * for 30 s refuses the calls that it might concern (law 1).
  */
 import { CHANGES_KEY, changedSince, parseChanges } from "./changes.ts";
-import type { Turns } from "./dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { CHANGES_POLL_MS, FULL_PASS_MS, STALENESS_MS_MAX, STORE_READS_AT_ONCE } from "./limits.ts";
-import type { Secret } from "./secret.ts";
-import type { Store } from "./store/contract.ts";
-import { type Tenant, TenantDirectory } from "./tenants.ts";
+import { type Tenant, TenantDirectory, type TenantOptions } from "./tenants.ts";
 
-export interface FollowerOptions {
-  readonly store: Store;
-  readonly master: Secret;
-  readonly turns: Turns;
+export interface FollowerOptions extends TenantOptions {
   /** Monotonic. */
   readonly now_ms: () => number;
   /** ms since the epoch: which revocations have long expired. */
@@ -53,7 +47,7 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    this.#directory = new TenantDirectory(options.store, options.master, options.turns);
+    this.#directory = new TenantDirectory(options);
   }
 
   /** The tenants served now. */
@@ -115,6 +109,8 @@ export class Follower {
       const changes = found && parseChanges(found.body);
       if (found !== undefined && changes === undefined)
         return this.#failed(`the object ${CHANGES_KEY} is damaged; the next publication replaces it`);
+      const unread = await this.#readQuarantine();
+      if (unread !== undefined) return this.#failed(unread.detail);
       const changed = changes && changedSince(this.#count, changes);
       if (changed === undefined) this.#missed();
       else for (const name of changed) this.#changed(name);
@@ -144,6 +140,9 @@ export class Follower {
 
   async #passOnce(): Promise<void> {
     this.#passedAt_ms = this.#options.now_ms();
+    // First of all: what is in quarantine must not run, not once.
+    const unread = await this.#readQuarantine();
+    if (unread !== undefined) return this.#failed(unread.detail);
     const published = await this.#directory.published();
     if (isRefusal(published)) return this.#failed(published.detail);
     const names = published.values();
@@ -151,6 +150,10 @@ export class Follower {
       for (const name of names) await this.#bring(name);
     };
     await Promise.all(Array.from({ length: STORE_READS_AT_ONCE }, reader));
+  }
+
+  #readQuarantine(): Promise<Refusal | undefined> {
+    return this.#options.quarantine.read(this.#options.store);
   }
 
   /** It cannot be told which tenants changed: it may be any, and new ones. The next pass reads them. */

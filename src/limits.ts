@@ -208,6 +208,38 @@ export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
 export const IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX = 250_000;
 /** The same in bytes of keys and replies: a handler that answers a megabyte must not fill the node. */
 export const IDEMPOTENCY_BYTES_PER_ACTOR_MAX = 64 * 1024 * 1024;
+/** Capabilities that come with one call: each is a chain to verify, with up to eight delegations of 1 ms each. */
+export const CAPABILITIES_PER_CALL_MAX = 8;
+/** One of them as text, with its discharges: it is sent in a header, beside the signature fields. */
+export const CAPABILITY_LENGTH_MAX = 24 * 1024;
+/** Capabilities that one call hands on, in its reply and with its sends: each is a signature by the actor, 1 ms. */
+export const CAPABILITIES_HANDED_ON_MAX = 16;
+/** Capabilities that one actor holds: its handler is told of all of them at each turn, in 100 bytes each. */
+export const CAPABILITIES_HELD_MAX = 256;
+/** The same in characters as they are sealed: they are part of the actor's record. */
+export const CAPABILITIES_HELD_LENGTH_MAX = 1024 * 1024;
+/** Public keys of actors that a node keeps at hand: each costs a third of a millisecond to derive. */
+export const ACTOR_KEYS_CACHED_MAX = 4096;
+/** Sends of one call, of all its turns together. */
+export const SENDS_PER_CALL_MAX = 16;
+/** Sends of one actor that are not delivered yet: where a receiver is down, the sender is slowed down before it is full. */
+export const OUTBOX_SENDS_MAX = 1024;
+/** The same in characters of arguments and sealed capabilities: they are part of the actor's record. */
+export const OUTBOX_LENGTH_MAX = 4 * 1024 * 1024;
+/** A send that could not be delivered for so long is given up: an outage of a night must not lose any. */
+export const SEND_LIFETIME_MS = 24 * 3_600_000;
+/** How long a receiver remembers the last send that it took from an actor: past the send's lifetime, by more than clocks
+ * differ and signed requests live, so none is taken twice. */
+export const SENDER_RETENTION_MS = SEND_LIFETIME_MS + 3_600_000;
+/** Actors whose last send one actor remembers, at about 200 bytes. Full means refused and tried again, never forgotten. */
+export const SENDERS_PER_ACTOR_MAX = 16_384;
+/** One attempt to deliver: a shard that moves is back within seconds. */
+export const SEND_TIMEOUT_MS = 30_000;
+/** The pause after a failed attempt, doubled for each further one, up to the second number. */
+export const SEND_BACKOFF_MS_MIN = 100;
+export const SEND_BACKOFF_MS_MAX = 30_000;
+/** Deliveries under way at once, on the node: a hundredth of the calls that it takes, so nobody waits behind them. */
+export const DELIVERIES_AT_ONCE = 64;
 /** An actor that nobody called for this long leaves memory: to read it again costs one round trip to the store. */
 export const ACTOR_IDLE_MS = 5 * 60_000;
 /** What the actors in memory may take together, of a heap of 2 to 4 GiB; each open shard has an equal share of it. Past
@@ -340,6 +372,28 @@ export const PLACE_RETRY_MS = 50;
  * Half a million actors, which is as many as there can be, are looked at in 11 ms. */
 export const ACTORS_SWEEP_MS = 1_000;
 
+// ── Supervisor ───────────────────────────────────────────────────────────────────────────────────────────
+
+/** How often a node tells its supervisor that its loop turns, and what its threads are at. */
+export const HEARTBEAT_MS = 250;
+/** So many heartbeats missed, 10 s: by then other nodes have taken over what a node led. */
+export const HEARTBEATS_MISSED_MAX = 40;
+/** Before its first one a node may take a minute more: it opens its store and compiles its own code. */
+export const NODE_START_BEATS_MAX = 240;
+/** A turn under way for so many heartbeats, 5 s, that has had so much of the CPU, ten times what its fuel allows, is
+ * not held by fuel. Where nobody can tell what it had, a minute must do. */
+export const TURN_WEDGED_BEATS = 20;
+export const TURN_WEDGED_CPU_MS = 1_000;
+export const TURN_WEDGED_BEATS_UNMEASURED = 240;
+/** From when a node says that it ends until it must have ended: a thread that nothing stops would keep it for ever. */
+export const NODE_END_MS_MAX = 2_000;
+/** Before a crashed node is started again, doubled for each crash within the window, up to the second number. */
+export const RESTART_PAUSE_MS_MIN = 100;
+export const RESTART_PAUSE_MS_MAX = 5_000;
+/** Restarts within the window: past them the supervisor gives up, and whoever supervises it decides. */
+export const RESTARTS_MAX = 8;
+export const RESTART_WINDOW_MS = 60_000;
+
 // ── Sandbox ──────────────────────────────────────────────────────────────────────────────────────────────
 
 /** One handler module as uploaded. Rust with its standard library is 0.1 to 1 MB, a QuickJS 1 MB. */
@@ -396,8 +450,10 @@ export const TURN_FUEL_MAX = 250_000_000;
 export const TURN_THREADS_MAX = 64;
 /** JavaScript heap of such a thread, beside the handler's own memory: an answer of full size, parsed, takes 20 MB. */
 export const TURN_THREAD_HEAP_MB = 128;
-/** A thread that has died without finishing a turn is replaced after so long: it may have died of its surroundings. */
+/** A thread that has died before it was ready is replaced after so long: it died of its surroundings. */
 export const TURN_THREAD_RETRY_MS = 1_000;
+/** Niceness of threads that run long turns: where cores are short, the gate has nine times as much as such a thread. */
+export const TURN_THREAD_NICENESS = 10;
 /** Turns of one tenant that wait for a thread, and their inputs: 64 of full size, or 1,024 usual ones, which take 0.1 s. */
 export const TURNS_WAITING_PER_TENANT_MAX = 1024;
 export const TURN_BYTES_WAITING_PER_TENANT_MAX = 64 * 1024 * 1024;
@@ -405,9 +461,11 @@ export const TURN_BYTES_WAITING_PER_TENANT_MAX = 64 * 1024 * 1024;
 export const TURN_QUANTUM_US = 1_000;
 /** A brief turn: whoever waits for it does not notice. */
 export const TURN_BRIEF_US_MAX = 2_000;
-/** For how many times as long as a longer turn took its tenant does not get the last thread: of a hundred turns of others
+/** For how many times as long as a longer turn took its tenant does not get the kept thread: of a hundred turns of others
  * one at most comes upon such a thread. */
 export const TURN_LONG_BARRED_FACTOR = 100;
+/** Modules in quarantine: one is one too many. They are one object, read by every node. */
+export const QUARANTINED_MAX = 256;
 /** Call stack of one turn, as the fuel pass counts it: half of what V8 has (984 KiB), the same on every machine. */
 export const TURN_STACK_BYTES_MAX = 384 * 1024;
 /** What a handler may return: a state and a reply of full size, and the names around them. */

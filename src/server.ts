@@ -13,18 +13,21 @@ import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { draining, unknownNode } from "./cluster/refusals.ts";
+import { Courier } from "./courier.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
 import type { Range } from "./ip.ts";
 import { COMMIT_WINDOW, DRAIN_GRACE_MS, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
+import { type Blamed, Quarantine, quarantine } from "./quarantine.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
 import type { Secret } from "./secret.ts";
 import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
 import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
+import type { TurnReport } from "./server/supervision.ts";
 import { TurnPool, usualThreads } from "./server/turn-pool.ts";
 import { Shards } from "./shards.ts";
 import { Challenges } from "./signature/challenge.ts";
@@ -34,6 +37,7 @@ import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
 import { PrefixCache } from "./token/prefix-cache.ts";
+import { MasterVault } from "./vault.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -55,6 +59,8 @@ export interface ServerOptions {
   readonly window?: number;
   /** Threads that run turns; by the machine's cores, unless told. */
   readonly turnThreads?: number;
+  /** Modules that are to go into quarantine before anything is served. */
+  readonly blamed?: readonly Blamed[];
   /** Request lines and the node's own events, one JSON document each. */
   readonly write: (line: string) => void;
 }
@@ -65,6 +71,8 @@ export interface Server {
   readonly tenants: readonly string[];
   /** Ends the node in order; `notice_ms` is how long /readyz says so before calls are refused. */
   stop(notice_ms?: number): Promise<void>;
+  /** What its threads are at; to be asked for at each heartbeat. */
+  beat(): readonly TurnReport[];
   /** Resolves when the node has ended: with the reason where it ended by itself. */
   readonly ended: Promise<Refusal | undefined>;
 }
@@ -106,6 +114,7 @@ class GatewayNode implements Server {
       store: options.store,
       master: options.master,
       turns: this.#turns,
+      quarantine: new Quarantine(),
       now_ms: () => performance.now(),
       wall_ms: () => Date.now(),
       sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
@@ -119,6 +128,10 @@ class GatewayNode implements Server {
 
   get tenants(): readonly string[] {
     return this.#tenants.names.toSorted();
+  }
+
+  beat(): readonly TurnReport[] {
+    return this.#turns.beat();
   }
 
   async start(): Promise<Refusal | undefined> {
@@ -136,18 +149,19 @@ class GatewayNode implements Server {
   }
 
   async #start(): Promise<Refusal | undefined> {
-    const { store, shards = SHARDS_DEFAULT } = this.#options;
+    const { store, shards = SHARDS_DEFAULT, blamed = [] } = this.#options;
+    for (const handler of blamed) {
+      const unwritten = await quarantine(store, handler, new Date().toISOString(), randomBytes);
+      if (unwritten !== undefined) return unwritten;
+      this.#event("handler_quarantined", "its turns are refused", { ...handler });
+    }
     const [problem] = await this.#tenants.start();
     if (problem !== undefined && this.tenants.length === 0) return refuse("store_unavailable", problem);
     void this.#tenants.run(() => this.#closed);
     const meta = await ensureMeta(store, shards, toHex(randomBytes(16)));
     if (isRefusal(meta)) return meta;
     // First the address, then the shards: a node that cannot listen must not have taken any from one that does.
-    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
-    const http = createHttp(
-      (request, peer) =>
-        this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8))),
-    );
+    const http = createHttp((request, peer) => this.#answer(request, peer));
     await listen(http, this.#options.host, this.#options.port);
     this.#http = http;
     const { url, authorities } = addressOf(http);
@@ -162,11 +176,28 @@ class GatewayNode implements Server {
     return undefined;
   }
 
+  async #answer(request: Request, peer: string | undefined): Promise<Response> {
+    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
+    return this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8)));
+  }
+
+  /** What actors send meets this node's own gate. */
+  #courier(vault: MasterVault): Courier {
+    return new Courier({
+      vault,
+      ask: (request) => this.#answer(request, undefined),
+      url: this.url,
+      wall_ms: () => Date.now(),
+      random: (length) => randomBytes(length),
+    });
+  }
+
   async #startShards(shardCount: number, authorities: ReadonlySet<string>): Promise<Refusal | undefined> {
     const { store, master, advertise, trustedProxies = [] } = this.#options;
     const { leaseTtl_ms = LEASE_TTL_MS, window = COMMIT_WINDOW } = this.#options;
     const protocols = createProtocolCache();
     const replays = new ReplayWindow();
+    const vault = new MasterVault(master, (length) => randomBytes(length));
     const shards = new Shards({
       store,
       clock: CLOCK,
@@ -184,6 +215,7 @@ class GatewayNode implements Server {
       protocols,
       replays,
       send: this.#sender.send,
+      courier: this.#courier(vault),
       lost: (why) => this.#stepDown(why),
       event: (event, shard, detail) => this.#event(event, detail, { shard }),
     });
@@ -200,6 +232,7 @@ class GatewayNode implements Server {
       readings: new Readings(),
       signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays,
+      vault,
       challenges: new Challenges(master),
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,

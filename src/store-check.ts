@@ -13,6 +13,7 @@ import { parseMeta } from "./cluster/meta.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
 import { REVOCATIONS_PER_PAGE } from "./limits.ts";
 import { hashOf, moduleKey, type PublishedTenant, parsePublished, policyKey } from "./publish.ts";
+import { parseQuarantine, QUARANTINE_KEY } from "./quarantine.ts";
 import type { Secret } from "./secret.ts";
 import { checkShard, type StoreProblem } from "./shard-check.ts";
 import type { Store } from "./store/contract.ts";
@@ -124,6 +125,8 @@ class Check {
         return key === moduleKey(hashOf(body)) ? undefined : "its bytes are not what its name says";
       case CHANGES_KEY:
         return this.#changes(parseChanges(body));
+      case QUARANTINE_KEY:
+        return parseQuarantine(body) ? undefined : DAMAGED;
       case "probe":
         return undefined;
       default:

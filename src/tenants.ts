@@ -19,6 +19,7 @@ import {
   policyKey,
   wrongMasterKey,
 } from "./publish.ts";
+import type { Quarantine } from "./quarantine.ts";
 import type { Secret } from "./secret.ts";
 import type { Store, StoredObject } from "./store/contract.ts";
 import { type Keyring, keyringKey, openKeyring } from "./token/keyring.ts";
@@ -63,20 +64,29 @@ interface Loaded {
   readonly tenant: Tenant;
 }
 
+export interface TenantOptions {
+  readonly store: Store;
+  readonly master: Secret;
+  readonly turns: Turns;
+  readonly quarantine: Quarantine;
+}
+
 /** Reads tenants out of the store and keeps them at hand. When to read which is `follow.ts`'s business. */
 export class TenantDirectory {
   readonly #store: Store;
   readonly #master: Secret;
   readonly #turns: Turns;
+  readonly #quarantine: Quarantine;
   readonly #loaded = new Map<string, Loaded>();
   readonly #feeds = new Map<string, RevocationFeed>();
   /** Compiled once for each hash: handlers are shared by tenants and outlive policies. */
   readonly #handlers = new Map<string, Handler>();
 
-  constructor(store: Store, master: Secret, turns: Turns) {
+  constructor({ store, master, turns, quarantine }: TenantOptions) {
     this.#store = store;
     this.#master = master;
     this.#turns = turns;
+    this.#quarantine = quarantine;
   }
 
   get(name: string): Tenant | undefined {
@@ -143,7 +153,8 @@ export class TenantDirectory {
     for (const [type, policy] of Object.entries(document.policy.actors)) {
       const handler = await this.#handler(document.handlers[policy.handler.wasm]?.instrumented ?? "", name);
       if (isRefusal(handler)) return handler;
-      const run: ActorType["run"] = (...turn) => this.#turns.run(handler, name, ...turn);
+      const run: ActorType["run"] = async (...turn) =>
+        this.#quarantine.refuse(handler.hash) ?? this.#turns.run(handler, name, ...turn);
       actors.set(type, compileActor(policy, handler.hash, run));
     }
     const { revoked } = this.#feed(name);

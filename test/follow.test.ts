@@ -13,6 +13,7 @@ import {
   TURN_FUEL_MAX,
 } from "../src/limits.ts";
 import { policyKey } from "../src/publish.ts";
+import { Quarantine } from "../src/quarantine.ts";
 import { revoke } from "../src/revoke.ts";
 import { changeKeyring } from "../src/rotate.ts";
 import type { Store, StoredObject } from "../src/store/contract.ts";
@@ -58,6 +59,7 @@ class Node {
       store: hooked,
       master: MASTER,
       turns: turnsHere,
+      quarantine: new Quarantine(),
       now_ms: () => this.now_ms,
       wall_ms: () => NOW_MS + this.now_ms,
       sleep: (ms) => {

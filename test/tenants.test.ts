@@ -4,6 +4,7 @@ import { decodeDocument, encodeDocument } from "../src/checked.ts";
 import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "../src/dispatch/fuel.ts";
 import { turnsHere } from "../src/dispatch/turns.ts";
 import { type PublishedTenant, policyKey } from "../src/publish.ts";
+import { Quarantine } from "../src/quarantine.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import { TenantDirectory } from "../src/tenants.ts";
 import { MASTER, must } from "./support/gate.ts";
@@ -23,7 +24,12 @@ async function readOf(pass: number): Promise<{ refusal: string | undefined; serv
       ifMatch: found.etag,
     }),
   );
-  const tenants = new TenantDirectory(store, MASTER, turnsHere);
+  const tenants = new TenantDirectory({
+    store,
+    master: MASTER,
+    turns: turnsHere,
+    quarantine: new Quarantine(),
+  });
   const refusal = await tenants.read("acme");
   return {
     refusal: refusal && `${refusal.code}: ${refusal.detail}`,

@@ -1,7 +1,7 @@
 /** `postern apply`: validates policies and handlers, and publishes them. */
 import { isRefusal } from "../errors.ts";
-import { type Command, flag, text, UsageProblem } from "./command.ts";
-import { DEFAULT_STORE, openStore } from "./inputs.ts";
+import { type Command, DEFAULT_STORE, flag, text, UsageProblem } from "./command.ts";
+import { openStore } from "./inputs.ts";
 import { folderFailed, publishAll, readPolicyFolder } from "./policy-folder.ts";
 
 export const apply: Command = {

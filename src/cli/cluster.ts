@@ -2,8 +2,16 @@
 import { type Survey, survey } from "../cluster/survey.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { tableFor, wholeTable } from "./cluster-table.ts";
-import { type Command, type Environment, flag, type Outcome, printable, UsageProblem } from "./command.ts";
-import { DEFAULT_STORE, openBareStore } from "./inputs.ts";
+import {
+  type Command,
+  DEFAULT_STORE,
+  type Environment,
+  flag,
+  type Outcome,
+  printable,
+  UsageProblem,
+} from "./command.ts";
+import { openBareStore } from "./inputs.ts";
 
 const WATCH_MS = 1_000;
 

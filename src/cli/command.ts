@@ -10,6 +10,9 @@ import type { Code, Refusal } from "../errors.ts";
 /** Exit codes: done, refused or a failed check, wrong usage, unavailable. */
 export const EXIT = { done: 0, refused: 1, usage: 2, unavailable: 3 } as const;
 
+/** `--store` unless told. */
+export const DEFAULT_STORE = "file:.postern";
+
 /** What reaches a command from outside. */
 export interface Environment {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -43,6 +46,8 @@ export interface Done {
   readonly printed?: boolean;
   /** A check that failed is done, and exits with 1. */
   readonly failed?: boolean;
+  /** Of a process that has run in its place. */
+  readonly exitCode?: number;
   /** It failed because something did not answer, or asked to come back later. */
   readonly unavailable?: boolean;
 }
@@ -71,6 +76,8 @@ export interface Command {
   /** One line for each option. */
   readonly help: Readonly<Record<string, string>>;
   run(environment: Environment, values: Values, positionals: readonly string[]): Promise<Outcome>;
+  /** Told how it went, when its outcome has been printed. */
+  ended?(environment: Environment, exitCode: number): void;
 }
 
 export function text(values: Values, name: string): string | undefined {

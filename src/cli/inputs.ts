@@ -12,10 +12,8 @@ import { s3Store } from "../store/s3.ts";
 import { isSqliteStore, sqliteStore } from "../store/sqlite.ts";
 import { threadedSqliteStore } from "../store/threaded.ts";
 import { MASTER_KEY_BYTES } from "../token/keyring.ts";
-import { type Environment, text, UsageProblem, type Values } from "./command.ts";
+import { DEFAULT_STORE, type Environment, text, UsageProblem, type Values } from "./command.ts";
 import { s3OptionsOf } from "./s3-inputs.ts";
-
-export const DEFAULT_STORE = "file:.postern";
 
 /** A file's text, or standard input for `-` or nothing. Trailing white space is dropped. */
 export async function readSecretText(

@@ -8,8 +8,16 @@ import { readKeyring } from "../tenants.ts";
 import { mintMacaroon } from "../token/chain.ts";
 import { activeKey } from "../token/keyring.ts";
 import { formatIdentifier } from "../token/macaroon.ts";
-import { type Command, type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
-import { DEFAULT_STORE, type OpenStore, openStore } from "./inputs.ts";
+import {
+  type Command,
+  DEFAULT_STORE,
+  type Environment,
+  type Outcome,
+  text,
+  UsageProblem,
+  type Values,
+} from "./command.ts";
+import { type OpenStore, openStore } from "./inputs.ts";
 import { chooseTenant } from "./tenant-input.ts";
 import { caveatsFromFlags, TOKEN_HELP, TOKEN_OPTIONS } from "./token-flags.ts";
 import { printToken, TOKEN_OUTPUT, TOKEN_OUTPUT_HELP } from "./token-output.ts";

@@ -10,7 +10,6 @@ import {
   SHARDS_MAX,
   TURN_THREADS_MAX,
 } from "../limits.ts";
-import { usualThreads } from "../server/turn-pool.ts";
 import type { ServerOptions } from "../server.ts";
 import { text, texts, UsageProblem, type Values } from "./command.ts";
 import { parseDuration } from "./duration.ts";
@@ -68,7 +67,7 @@ export function readNodeOptions(values: Values): NodeOptions | UsageProblem {
     );
   const window = wholeNumber(values, "window", COMMIT_WINDOW, COMMIT_WINDOW_MAX);
   if (window instanceof UsageProblem) return window;
-  const turnThreads = wholeNumber(values, "turn-threads", usualThreads(), TURN_THREADS_MAX);
+  const turnThreads = wholeNumber(values, "turn-threads", undefined, TURN_THREADS_MAX);
   if (turnThreads instanceof UsageProblem) return turnThreads;
   const shards = wholeNumber(values, "shards", SHARDS_DEFAULT, SHARDS_MAX);
   if (shards instanceof UsageProblem) return shards;
@@ -81,7 +80,7 @@ export function readNodeOptions(values: Values): NodeOptions | UsageProblem {
     leaseTtl_ms,
     window,
     shards,
-    turnThreads,
+    ...(turnThreads !== undefined && { turnThreads }),
     ...(advertise !== undefined && { advertise }),
   };
 }
@@ -97,7 +96,12 @@ function readProxies(given: readonly string[]): readonly Range[] | UsageProblem 
   return ranges;
 }
 
-function wholeNumber(values: Values, name: string, usual: number, most: number): number | UsageProblem {
+function wholeNumber<U extends number | undefined>(
+  values: Values,
+  name: string,
+  usual: U,
+  most: number,
+): number | U | UsageProblem {
   const given = text(values, name);
   if (given === undefined) return usual;
   const number = /^[1-9]\d{0,5}$/.test(given) ? Number(given) : 0;

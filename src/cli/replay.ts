@@ -7,6 +7,7 @@ import { type ReplayReport, type ReplayScope, replayShard } from "../replay.ts";
 import type { Store } from "../store/contract.ts";
 import {
   type Command,
+  DEFAULT_STORE,
   type Environment,
   type Outcome,
   printable,
@@ -14,7 +15,7 @@ import {
   UsageProblem,
   type Values,
 } from "./command.ts";
-import { DEFAULT_STORE, openBareStore } from "./inputs.ts";
+import { openBareStore } from "./inputs.ts";
 
 export const replay: Command = {
   name: "replay",

@@ -9,6 +9,7 @@ import { isRevocable, type Revocation, type RevocationKind } from "../token/revo
 import { listRevocations, type Place } from "../token/revocation-feed.ts";
 import {
   type Command,
+  DEFAULT_STORE,
   type Environment,
   flag,
   type Outcome,
@@ -17,7 +18,7 @@ import {
   UsageProblem,
   type Values,
 } from "./command.ts";
-import { DEFAULT_STORE, type OpenStore, openStore } from "./inputs.ts";
+import { type OpenStore, openStore } from "./inputs.ts";
 import { chooseTenant } from "./tenant-input.ts";
 import { readToken, TOKEN_INPUT } from "./token-input.ts";
 

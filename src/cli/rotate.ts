@@ -3,8 +3,8 @@ import { isRefusal, type Refusal } from "../errors.ts";
 import { changeKeyring } from "../rotate.ts";
 import { readKeyring } from "../tenants.ts";
 import { activeKey, type Keyring, retireKey, rotateKeyring } from "../token/keyring.ts";
-import { type Command, flag, text, UsageProblem } from "./command.ts";
-import { DEFAULT_STORE, openStore } from "./inputs.ts";
+import { type Command, DEFAULT_STORE, flag, text, UsageProblem } from "./command.ts";
+import { openStore } from "./inputs.ts";
 import { chooseTenant } from "./tenant-input.ts";
 
 export const rotate: Command = {

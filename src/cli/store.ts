@@ -2,8 +2,16 @@
 import { isRefusal } from "../errors.ts";
 import { checkStore } from "../store-check.ts";
 import { copyStore } from "../store-copy.ts";
-import { type Command, type Environment, type Outcome, text, UsageProblem, type Values } from "./command.ts";
-import { DEFAULT_STORE, openStore } from "./inputs.ts";
+import {
+  type Command,
+  DEFAULT_STORE,
+  type Environment,
+  type Outcome,
+  text,
+  UsageProblem,
+  type Values,
+} from "./command.ts";
+import { openStore } from "./inputs.ts";
 import { megabytes, progressBar } from "./progress.ts";
 
 export const store: Command = {

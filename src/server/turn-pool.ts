@@ -2,8 +2,8 @@
  * Turns on threads of their own: a slow one never delays the gate, and a hostile one no other tenant.
  *
  * Each thread has one turn at a time; what waits, waits here, where it can be refused, and in a fair order
- * (`turn-queue.ts`). A thread that dies fails its turn and is replaced. Nothing stops a turn that fuel does not stop:
- * for that there is `underWay`, and a supervisor that ends the process.
+ * (`turn-queue.ts`). A thread that dies fails its turn and is replaced. Nothing here stops a turn that fuel does not stop:
+ * the supervisor is told what is under way, and ends the process.
  */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
@@ -13,8 +13,10 @@ import type { Allowance, Handler, Turns } from "../dispatch/turns.ts";
 import { isRefusal, late, Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { TURN_THREAD_HEAP_MB, TURN_THREAD_RETRY_MS, TURN_THREADS_MAX } from "../limits.ts";
+import type { TurnReport } from "./supervision.ts";
+import { cpuOfThread_ms } from "./threads.ts";
 import { TurnQueue, type Waiting } from "./turn-queue.ts";
-import type { Answer, Ended, Job, Result } from "./turn-thread.ts";
+import type { Answer, Ended, Job, Manner, Ready, Result } from "./turn-thread.ts";
 
 export interface TurnPoolOptions {
   readonly threads: number;
@@ -22,13 +24,6 @@ export interface TurnPoolOptions {
   readonly now_ms: () => number;
   /** Of each thread; only tests need another one. */
   readonly heap_mb?: number;
-}
-
-/** What a thread is at, for whom, and since when, monotonic ms. */
-export interface UnderWay {
-  readonly hash: string;
-  readonly tenant: string;
-  readonly since_ms: number;
 }
 
 interface Work extends Waiting {
@@ -39,18 +34,29 @@ interface Work extends Waiting {
   readonly settle: (result: Result | Refusal) => void;
 }
 
+interface UnderWay {
+  readonly work: Work;
+  readonly since_ms: number;
+  beats: number;
+  /** Of its thread, at the first beat. */
+  cpu_ms: number | undefined;
+}
+
 interface Thread {
   readonly worker: Worker;
+  /** It is kept for tenants whose turns are brief. */
+  readonly isKept: boolean;
   /** Hashes of modules. */
   readonly met: Set<string>;
-  /** It has answered, so that it can. */
-  proved: boolean;
-  at: { readonly work: Work; readonly since_ms: number } | undefined;
+  /** As the system names it; `undefined` until it is ready, and where the system does not. */
+  name: string | undefined;
+  isReady: boolean;
+  at: UnderWay | undefined;
 }
 
 /**
- * One core is the gate's. Two threads at least, however few the cores: with one, whoever comes after a long turn waits
- * for its end.
+ * One core is the gate's. Two threads at least, however few the cores: one is kept for brief turns, and with it alone whoever
+ * comes after a long one waits for its end.
  */
 export function usualThreads(): number {
   return Math.min(Math.max(2, availableParallelism() - 1), TURN_THREADS_MAX);
@@ -64,14 +70,18 @@ export class TurnPool implements Turns {
 
   constructor(options: TurnPoolOptions) {
     this.#options = options;
-    for (let i = 0; i < options.threads; i++) this.#start();
+    for (let i = 0; i < options.threads; i++) this.#start(i === 0 && options.threads > 1);
   }
 
-  /** What the threads are at, in no order that matters. */
-  get underWay(): readonly UnderWay[] {
-    return [...this.#threads].flatMap(({ at }) =>
-      at === undefined ? [] : [{ hash: at.work.hash, tenant: at.work.tenant, since_ms: at.since_ms }],
-    );
+  /** What the threads are at, in no order that matters; to be asked for at each heartbeat. */
+  beat(): readonly TurnReport[] {
+    return [...this.#threads].flatMap(({ at, name }) => {
+      if (at === undefined) return [];
+      const cpu_ms = name === undefined ? undefined : cpuOfThread_ms(name);
+      if (at.beats++ === 0) at.cpu_ms = cpu_ms;
+      const had_ms = cpu_ms === undefined || at.cpu_ms === undefined ? undefined : cpu_ms - at.cpu_ms;
+      return [{ hash: at.work.hash, tenant: at.work.tenant, beats: at.beats, cpu_ms: had_ms }];
+    });
   }
 
   async compile(hash: string, bytes: Uint8Array<ArrayBuffer>, tenant: string): Promise<Handler | Refusal> {
@@ -118,19 +128,16 @@ export class TurnPool implements Turns {
   }
 
   #feed(): void {
-    const idle = [...this.#threads].filter(({ at }) => at === undefined);
-    for (let thread = idle.pop(); thread !== undefined; thread = idle.pop()) {
-      const isLast = idle.length === 0 && this.#threads.size > 1;
-      const work = this.#nextInTime(isLast);
-      if (work === undefined) return;
-      this.#send(thread, work);
+    for (const thread of this.#threads) {
+      const work = thread.at === undefined ? this.#nextInTime(thread.isKept) : undefined;
+      if (work !== undefined) this.#send(thread, work);
     }
   }
 
-  #nextInTime(isLast: boolean): Work | undefined {
+  #nextInTime(isKept: boolean): Work | undefined {
     for (;;) {
       const now_ms = this.#options.now_ms();
-      const work = this.#queue.next(now_ms, isLast);
+      const work = this.#queue.next(now_ms, isKept);
       if (work === undefined || now_ms < work.deadline_ms) return work;
       this.#queue.done(work, 0, now_ms);
       work.settle(late());
@@ -139,7 +146,7 @@ export class TurnPool implements Turns {
 
   #send(thread: Thread, work: Work): void {
     const job = work.job(thread.met.has(work.hash));
-    thread.at = { work, since_ms: this.#options.now_ms() };
+    thread.at = { work, since_ms: this.#options.now_ms(), beats: 0, cpu_ms: undefined };
     // Only what somebody waits for keeps the process alive.
     thread.worker.ref();
     thread.worker.postMessage(job, "input" in job ? [job.input.buffer] : []);
@@ -155,18 +162,26 @@ export class TurnPool implements Turns {
     at.work.settle(result);
   }
 
-  #start(): void {
+  #start(isKept: boolean): void {
     // It stands beside this file, in the sources and in the build.
     const script = new URL(import.meta.url.replace(/turn-pool(?=\.\w+$)/, "turn-thread"));
     const { heap_mb = TURN_THREAD_HEAP_MB } = this.#options;
-    const worker = new Worker(script, { env: {}, resourceLimits: { maxOldGenerationSizeMb: heap_mb } });
-    const thread: Thread = { worker, met: new Set(), proved: false, at: undefined };
+    const worker = new Worker(script, {
+      env: {},
+      workerData: { isNice: !isKept && this.#options.threads > 1 } satisfies Manner,
+      resourceLimits: { maxOldGenerationSizeMb: heap_mb },
+    });
+    const thread: Thread = { worker, isKept, met: new Set(), name: undefined, isReady: false, at: undefined };
     this.#threads.add(thread);
     worker.unref();
-    worker.on("message", ({ result, took_us }: Answer) => {
-      thread.proved = true;
-      this.#finish(thread, result, took_us);
-      this.#feed();
+    worker.on("message", (said: Ready | Answer) => {
+      if ("thread" in said) {
+        thread.isReady = true;
+        thread.name = said.thread;
+      } else {
+        this.#finish(thread, said.result, said.took_us);
+        this.#feed();
+      }
     });
     let why: Refusal = refuse("handler_trapped", "the thread of the handler's turn has ended");
     worker.on("error", (error: NodeJS.ErrnoException) => {
@@ -177,17 +192,17 @@ export class TurnPool implements Turns {
       this.#threads.delete(thread);
       const since_ms = thread.at?.since_ms ?? 0;
       this.#finish(thread, why, (this.#options.now_ms() - since_ms) * 1000);
-      this.#replace(thread.proved);
+      this.#replace(thread);
     });
   }
 
-  #replace(proved: boolean): void {
+  #replace({ isKept, isReady }: Thread): void {
     const start = (): void => {
       if (this.#closed) return;
-      this.#start();
+      this.#start(isKept);
       this.#feed();
     };
-    if (proved) start();
+    if (isReady) start();
     else setTimeout(start, TURN_THREAD_RETRY_MS).unref();
   }
 }

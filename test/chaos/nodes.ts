@@ -65,12 +65,12 @@ export class ManagedNode {
 
   pause(): void {
     this.#paused = true;
-    this.#process?.child.kill("SIGSTOP");
+    this.#process?.signal("SIGSTOP");
   }
 
   resume(): void {
     this.#paused = false;
-    this.#process?.child.kill("SIGCONT");
+    this.#process?.signal("SIGCONT");
   }
 
   async end(): Promise<void> {

@@ -281,7 +281,7 @@ describe("nodes on one store", () => {
     const leader = await leaderOf(actor);
     const other = [...nodes].find((node) => node !== leader);
     if (other === undefined) throw new Error("there is one node only");
-    leader.child.kill("SIGSTOP");
+    leader.signal("SIGSTOP");
     // Its caller would wait for minutes.
     expect(codeOf(await call(other, actor, "balance"))).toBe("outcome_unknown");
     expect(codeOf(await call(other, actor, "balance"))).toBe("200");

@@ -70,6 +70,9 @@ interface Deposit {
   readonly balance: number;
 }
 
+/** Deposits that were answered, of all clients. */
+let answered = 0;
+
 async function depositUntil(
   stopped: () => boolean,
   caller: Caller,
@@ -91,6 +94,7 @@ async function depositUntil(
       unexpected ??= `${outcome.problem.code}: ${outcome.problem.detail}`;
       return done;
     }
+    answered++;
     done.push({ amount, balance: (outcome.result as { balance: number }).balance });
   }
   return done;
@@ -112,6 +116,7 @@ it(`${KILLS} × kill -9: no acknowledged call is lost, none happens twice, no or
   }
 
   for (let kill = 0; kill < KILLS; kill++) {
+    for (const before = answered; answered <= before + ACCOUNTS.length; ) await setTimeout(5);
     await setTimeout(20 + Math.random() * 300);
     await node.kill();
     node = await startNodeProcess(directory);

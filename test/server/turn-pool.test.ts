@@ -104,14 +104,16 @@ describe("a slow turn", () => {
     for (const outcome of await Promise.all(attack)) expect(outcome).toMatchObject({ code: "handler_fuel" });
   });
 
-  test("is known, and since when", async () => {
-    const turns = pool(1, { now_ms: () => 7 });
+  test("is reported, and how long it has lasted", async () => {
+    const turns = pool(1);
     const slow = await handler(turns, endless);
-    expect(turns.underWay).toEqual([]);
+    expect(turns.beat()).toEqual([]);
     const turn = turns.run(slow, "t", TURN, ALLOWANCE);
-    expect(turns.underWay).toEqual([{ hash: slow.hash, tenant: "t", since_ms: 7 }]);
+    const reports = [turns.beat(), turns.beat(), turns.beat()].flat();
+    expect(reports.map(({ beats }) => beats)).toEqual([1, 2, 3]);
+    expect(reports[2]).toMatchObject({ hash: slow.hash, tenant: "t", cpu_ms: expect.any(Number) });
     await turn;
-    expect(turns.underWay).toEqual([]);
+    expect(turns.beat()).toEqual([]);
   });
 });
 

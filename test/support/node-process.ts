@@ -5,18 +5,24 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { toHex } from "../../src/bytes.ts";
 import { MASTER } from "./gate.ts";
+import { collect } from "./leaks.ts";
 
 export const BIN = fileURLToPath(new URL("../../src/bin.js", import.meta.url));
 
 export interface NodeProcess {
   readonly url: string;
+  /** The supervisor, which leads a process group. */
   readonly child: ChildProcess;
+  /** The node itself, as it was started first. */
+  readonly pid: number;
   /** Resolves with the exit code once the process is gone; `null` where a signal ended it. */
   readonly exited: Promise<number | null>;
   /** What it has written to standard error. */
   complaint(): string;
-  /** Ends the process at once, as a crash would, and waits until it is gone. */
+  /** Ends it and its supervisor at once, as a crash of the machine would, and waits until they are gone. */
   kill(): Promise<void>;
+  /** Sends both a signal. */
+  signal(signal: NodeJS.Signals): void;
   /** Sends the signal and resolves with the exit code. */
   end(signal: "SIGTERM" | "SIGINT"): Promise<number | null>;
 }
@@ -34,21 +40,27 @@ export class NotStarted extends Error {
 /** Nodes still up when the tests' own process ends, as after a failed assertion, end with it. */
 const running = new Set<ChildProcess>();
 process.once("exit", () => {
-  for (const child of running) child.kill("SIGKILL");
+  for (const child of running) signalGroup(child, "SIGKILL");
 });
+
+function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  if (pid !== undefined) process.kill(-pid, signal);
+}
 
 /**
  * @param store a directory, or the URL of a store elsewhere
  * @param onLine told each line of its standard output
+ * @param script what takes the command in place of `postern`
  */
 export async function startNodeProcess(
   store: string,
   args: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
   onLine: (line: string) => void = () => {},
+  script = BIN,
 ): Promise<NodeProcess> {
   const command = [
-    BIN,
+    script,
     "serve",
     "--policies",
     "policies/demo",
@@ -59,6 +71,7 @@ export async function startNodeProcess(
   ];
   const child = spawn(process.execPath, [...command, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
     env: { ...process.env, POSTERN_MASTER_KEY: toHex(MASTER.expose()), ...env },
   });
   let complaint = "";
@@ -68,19 +81,21 @@ export async function startNodeProcess(
   running.add(child);
   const exited = once(child, "exit").then(([code]) => {
     running.delete(child);
+    collect("`postern serve`", complaint);
     return code as number | null;
   });
-  const url = await listening(child, onLine);
-  if (url === undefined) throw new NotStarted(await exited, complaint);
+  const started = await listening(child, onLine);
+  if (started === undefined) throw new NotStarted(await exited, complaint);
   return {
-    url,
+    ...started,
     child,
     exited,
     complaint: () => complaint,
     kill: async () => {
-      child.kill("SIGKILL");
+      if (running.has(child)) signalGroup(child, "SIGKILL");
       await exited;
     },
+    signal: (signal) => signalGroup(child, signal),
     end: (signal) => {
       child.kill(signal);
       return exited;
@@ -88,16 +103,19 @@ export async function startNodeProcess(
   };
 }
 
+type Listening = Pick<NodeProcess, "url" | "pid">;
+
 /** @returns `undefined` where it ended before */
-function listening(child: ChildProcess, onLine: (line: string) => void): Promise<string | undefined> {
-  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+function listening(child: ChildProcess, onLine: (line: string) => void): Promise<Listening | undefined> {
+  const { promise, resolve } = Promise.withResolvers<Listening | undefined>();
   if (child.stdout === null) throw new Error("the output is not piped");
   const lines = createInterface({ input: child.stdout });
   lines.on("line", (line) => {
+    collect("`postern serve`", line);
     onLine(line);
     if (!line.includes('"event":"listening"')) return;
-    const { url } = JSON.parse(line) as { url?: string };
-    resolve(url);
+    const { url, pid } = JSON.parse(line) as Listening;
+    resolve({ url, pid });
   });
   lines.once("close", () => resolve(undefined));
   return promise;

@@ -78,9 +78,15 @@ export interface Profile {
   readonly strikes: { readonly when: Occasion; readonly chance: number } | undefined;
   /** The store loses an object that was durable. No store may; where one does, the shard must stop. */
   readonly loses: boolean;
+  /** Turns send messages to other actors. */
+  readonly sends: boolean;
 }
 
-export function drawProfile(random: Random): Profile {
+/**
+ * @param turns decides how long turns take, and when: where they take no time, all else is as if there were none
+ * @param sends decided apart from the rest, so that the other seeds tell the story that they told without it
+ */
+export function drawProfile(random: Random, turns: Random, sends: boolean): Profile {
   const ttl_ms = random.pick([600, 1000, 1000, 3000]);
   const size = random.next();
   // More than two pages hold, so that their number doubles.
@@ -93,8 +99,8 @@ export function drawProfile(random: Random): Profile {
     shards: isLarge ? 1 : shards,
     actorsPerShard: isLarge ? 3 : random.pick([1, 2, 3]),
     ttl_ms,
+    turn_ms: turns.pick([0, 0, 1, ttl_ms / 100, ttl_ms / 20]),
     latency_ms: random.pick([1, 3, 10, ttl_ms / 50, ttl_ms / 10]),
-    turn_ms: random.pick([0, 0, 1, ttl_ms / 100, ttl_ms / 20]),
     window: random.pick([1, 2, 4, 4]),
     checkpointLogBytesMin: random.pick([1, 1, 1, 20_000, 60_000, 1e9]),
     paddingLength: isLarge ? 95_000 : random.pick([0, 0, 100]),
@@ -108,5 +114,6 @@ export function drawProfile(random: Random): Profile {
     events: random.some(EVENTS),
     strikes: random.pick([undefined, ...OCCASIONS]),
     loses: random.chance(0.1),
+    sends,
   };
 }
