@@ -21,6 +21,7 @@ import { checkVersusZod } from "./schema.ts";
 import { knownVersusNative, knownVersusNoble, newVersusNoble } from "./schnorr.ts";
 import { account, STAGE_IDS, stageCosts } from "./stages.ts";
 import { cold20, warm20 } from "./token.ts";
+import { turnCosts } from "./turns.ts";
 import { typeCheckTime } from "./types.ts";
 
 interface Group {
@@ -48,6 +49,7 @@ const GROUPS: readonly Group[] = [
   single("types.interleaved_vs_sdk", 4, typeCheckTime),
   single("sandbox.fresh_vs_bare_instance", 4, freshVersusBare),
   single("sandbox.fuel_slowdown", 10, fuelSlowdown),
+  { ids: ["sandbox.cold_start", "sandbox.thread_vs_here"], seconds: 4, measure: turnCosts },
   single("sandbox.neighbour_p99", 20, neighbourP99),
   single("log.calls_per_put", 15, callsPerPut),
   { ids: ["log.window_file", "log.window_s3"], seconds: 60, measure: windowGrid },

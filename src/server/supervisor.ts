@@ -36,6 +36,8 @@ export interface SupervisorOptions {
   /** What Node runs: a script and its arguments. */
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The exit code of a node that did not reach what it needs. */
+  readonly unavailable: number;
   /** What becomes of the node, for the operator. */
   readonly event: (event: SupervisorEvent, detail: string, facts?: object) => void;
   /** Only tests have less. */
@@ -111,6 +113,7 @@ export class Supervisor {
     if (this.#stopping !== undefined) this.#tell({ stop: this.#stopping });
     const { promise, resolve } = Promise.withResolvers<End>();
     let ending: number | undefined;
+    let listened = false;
     let killedFor: string | undefined;
     let missed = -NODE_START_BEATS_MAX;
     const kill = (why: string): void => {
@@ -118,9 +121,11 @@ export class Supervisor {
       child.kill("SIGKILL");
     };
     child.on("message", (said: FromNode) => {
-      // It has seen to those who were blamed before it listened.
-      if ("port" in said) this.#commission = { ...this.#commission, port: said.port, blamed: [] };
-      else if ("ending" in said) {
+      if ("port" in said) {
+        listened = true;
+        // It has seen to those who were blamed.
+        this.#commission = { ...this.#commission, port: said.port, blamed: [] };
+      } else if ("ending" in said) {
         ending = said.ending;
         void setTimeout(NODE_END_MS_MAX, undefined, { ref: false }).then(() => child.kill("SIGKILL"));
       } else {
@@ -139,7 +144,9 @@ export class Supervisor {
     }, HEARTBEAT_MS);
     child.on("error", (error) => resolve({ crashed: `the node did not start: ${error.message}` }));
     child.on("exit", (code, signal) => {
-      if (ending !== undefined) resolve({ code: ending });
+      // Whoever began the node knew that it could; one that follows may meet a store that is away.
+      const again = this.#commission.restarted && !listened && ending === this.#options.unavailable;
+      if (ending !== undefined && !again) resolve({ code: ending });
       else resolve({ crashed: killedFor ?? `the node ended with ${signal ?? `exit code ${code}`}` });
     });
     const end = await promise;
