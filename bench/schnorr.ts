@@ -2,21 +2,20 @@
  * Signature rows: BIP-340 verification of a key that has signed before, and of one that never has, against noble's; and
  * against libsecp256k1 in C, where its headers and a C compiler are installed (Debian: libsecp256k1-dev).
  */
-import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { join } from "node:path";
 import { schnorr } from "@noble/curves/secp256k1.js";
 import { toHex } from "../src/bytes.ts";
 import { KnownKeys } from "../src/signature/known-keys.ts";
-import { ROOT, removeFolder, temporaryFolder } from "./children.ts";
+import { type Case, compileLibsecp256k1, LIBSECP256K1_PACKAGES } from "../test/signature/libsecp256k1.ts";
+import { removeFolder, temporaryFolder } from "./children.ts";
 import { compare, type Measure, measureAll, type Row, type Spec, timed, withMore } from "./harness.ts";
 
-interface Signed {
-  readonly key: Uint8Array;
+interface Signed extends Case {
   readonly publicKey: string;
-  readonly message: Uint8Array;
-  readonly signature: Uint8Array;
 }
+
+/** In one round of the native side: long against the clock's grain. */
+const NATIVE_CALLS = 400;
 
 function signed(): Signed {
   const secret = schnorr.utils.randomSecretKey();
@@ -77,28 +76,13 @@ export async function knownVersusNative(seconds: number): Promise<readonly Row[]
   const one = signed();
   const folder = temporaryFolder();
   try {
-    const native = nativeVerifier(folder, one);
-    if (typeof native !== "string") return [await compare(spec, known(one), native)];
+    const native = compileLibsecp256k1(folder);
+    if (native !== undefined)
+      return [await compare(spec, known(one), () => native([one], NATIVE_CALLS)[0]?.us ?? Number.NaN)];
     const [row] = await measureAll([{ spec, measure: known(one) }], seconds);
-    return row === undefined ? [] : [withMore(row, {}, `no other side: ${native}`)];
+    const why = `no other side: install ${LIBSECP256K1_PACKAGES.join(" ")}`;
+    return row === undefined ? [] : [withMore(row, {}, why)];
   } finally {
     removeFolder(folder);
   }
-}
-
-const NATIVE_CALLS = 200;
-
-/** @returns why there is none, where there is none */
-function nativeVerifier(folder: string, { key, message, signature }: Signed): Measure | string {
-  const program = join(folder, "verify");
-  try {
-    const source = join(ROOT, "bench/schnorr.c");
-    execFileSync("cc", ["-O2", "-o", program, source, "-lsecp256k1"], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-  } catch {
-    return "libsecp256k1-dev and a C compiler are not installed";
-  }
-  const args = [toHex(key), toHex(message), toHex(signature), String(NATIVE_CALLS)];
-  return () => Number(execFileSync(program, args, { encoding: "utf8" }));
 }

@@ -28,6 +28,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   mint: async () => (await import("./cli/mint.ts")).mint,
   attenuate: async () => (await import("./cli/attenuate.ts")).attenuate,
   delegate: async () => (await import("./cli/delegate.ts")).delegate,
+  discharge: async () => (await import("./cli/discharge.ts")).discharge,
+  vouch: async () => (await import("./cli/vouch.ts")).vouch,
   split: async () => (await import("./cli/split.ts")).split,
   restrict: async () => (await import("./cli/split.ts")).restrict,
   inspect: async () => (await import("./cli/inspect.ts")).inspect,

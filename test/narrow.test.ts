@@ -34,7 +34,7 @@ const many = (text: string, count: number) => Array.from({ length: count }, () =
 const bound = (...caveats: string[]) => mint([`holder = ${ada.publicKey}`, ...caveats]);
 
 describe.each(KINDS)("%s", (name, text, most) => {
-  const tooMany = `a token carries at most ${most} ${name} caveats`;
+  const tooMany = `a token carries at most ${most} ${name} caveats, those of its discharges included`;
 
   test("as many as a gate takes, and no more, in one step or in many", () => {
     expect(taken(narrow(mint([]), many(text, most))).unsafeCaveats).toHaveLength(most);

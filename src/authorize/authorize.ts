@@ -102,8 +102,9 @@ export class Authority {
       chains.push(caveats);
     }
     const holders = new Map<ReadCaveat, string>();
+    const delegations = readings.remembering(requirements.signatures);
     for (const caveats of chains)
-      for (const [at, reason] of holderProblems(caveats, signer, requirements.signatures)) {
+      for (const [at, reason] of holderProblems(caveats, signer, delegations)) {
         const caveat = caveats[at];
         if (caveat !== undefined) holders.set(caveat, reason);
       }

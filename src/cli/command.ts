@@ -140,7 +140,13 @@ export function caretLines({ text: whole, column }: Position): string {
 
 const CARET_WINDOW = 76;
 
-const UNAVAILABLE: ReadonlySet<Code> = new Set(["store_unavailable", "overloaded", "draining", "not_leader"]);
+const UNAVAILABLE: ReadonlySet<Code> = new Set([
+  "store_unavailable",
+  "overloaded",
+  "draining",
+  "not_leader",
+  "deadline",
+]);
 
 export function exitCodeOf(refusal: Refusal): number {
   return UNAVAILABLE.has(refusal.code) ? EXIT.unavailable : EXIT.refused;

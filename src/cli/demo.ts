@@ -14,7 +14,9 @@ import { type Caller, type CallOutcome, type SignedRequest, send, signCall } fro
 import { decodeToken, encodeToken } from "../token/envelope.ts";
 import { attenuate } from "./attenuate.ts";
 import { type Command, type Environment, flag, UsageProblem, type Values } from "./command.ts";
+import { type DemoApprovals, startDemoApprovals } from "./demo-approvals.ts";
 import { type DemoGateway, startDemoGateway } from "./demo-gateway.ts";
+import { discharge } from "./discharge.ts";
 import { readSigner } from "./inputs.ts";
 import { keygen } from "./keygen.ts";
 import { mint } from "./mint.ts";
@@ -68,6 +70,7 @@ class Tour {
   async show(): Promise<void> {
     await this.#account();
     await this.#release();
+    await this.#approval();
   }
 
   async #account(): Promise<void> {
@@ -119,6 +122,52 @@ class Tour {
     await this.#admits(rosa, "approve", {}, "Rosa approves");
     await this.#admits(bot, "publish", {}, "the bot publishes");
     await this.#refuses("and once is enough", bot, "publish", {}, "out_of_order");
+  }
+
+  async #approval(): Promise<void> {
+    this.#heading(
+      "A bot gets two tokens for account/44: one for up to 20, and one for more, for which it must ask Rosa",
+    );
+    const owner = await this.#party("olga", "account/44", {});
+    await this.#admits(owner, "open", { owner: "Olga" }, "Olga opens the account");
+    await this.#admits(owner, "deposit", { amount: 100 }, "and puts 100 on it");
+    const rosa = await this.#run(keygen, { alg: "x25519" });
+    const approvals = await startDemoApprovals(this.#environment, String(rosa["secret_key"]));
+    try {
+      const bot = await this.#party("buyer", "account/44", { protocol: "withdraw*" });
+      const little = this.#holding(bot, await this.#narrow(bot, { when: "args.amount <= 20" }));
+      const wish = "account/44: withdraw more than 20";
+      const asking = `${approvals.location}=${String(rosa["public_key"])}:${wish}`;
+      const more = this.#holding(bot, await this.#narrow(bot, { "third-party": [asking] }));
+      await this.#admits(little, "withdraw", { amount: 20 }, "the bot takes 20");
+      await this.#refuses("it takes 50", little, "withdraw", { amount: 50 }, "caveat_denied");
+      await this.#refuses("unasked, with the other", more, "withdraw", { amount: 50 }, "discharge_missing");
+      const approved = this.#holding(more, await this.#ask(more, approvals, wish));
+      await this.#refuses(
+        "Rosa said up to 50, not 60",
+        approved,
+        "withdraw",
+        { amount: 60 },
+        "caveat_denied",
+      );
+      await this.#admits(approved, "withdraw", { amount: 50 }, "the bot takes 50");
+      await this.#refuses("and once more", approved, "withdraw", { amount: 10 }, "caveat_denied");
+    } finally {
+      await approvals.stop();
+    }
+  }
+
+  /** The bot asks and waits; meanwhile Rosa reads what waits for her, and says yes. */
+  async #ask({ caller }: Party, approvals: DemoApprovals, wish: string): Promise<string> {
+    const environment = {
+      ...this.#environment,
+      stdin: async () => caller.token,
+      pause: async (ms: number) => {
+        if (approvals.waiting.has(wish)) approvals.approve(wish, ["when = args.amount <= 50", "uses <= 1"]);
+        return this.#environment.pause(ms);
+      },
+    };
+    return String((await this.#run(discharge, { service: [approvals.location] }, environment))["token"]);
   }
 
   async keep(): Promise<void> {

@@ -21,10 +21,13 @@ import {
   UsageProblem,
   type Values,
 } from "./command.ts";
+import { type DischargeTree, dischargeTree } from "./discharge-tree.ts";
 import { holdingOf } from "./token-holder.ts";
-import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP } from "./token-input.ts";
+import { readToken, TOKEN_INPUT, TOKEN_INPUT_HELP, type TokenInput } from "./token-input.ts";
 
 interface Check {
+  /** Of a discharge: its index. */
+  readonly token?: number;
   readonly caveat: string;
   /** `null`: not checked. */
   readonly ok: boolean | null;
@@ -60,10 +63,9 @@ export const explain: Command = {
   async run(environment, values) {
     const input = await readToken(environment, values);
     if (input instanceof UsageProblem || isRefusal(input)) return input;
-    const chain = readChain(input.macaroon);
     const question = readQuestion(environment, values, input.macaroon);
     if (question instanceof UsageProblem) return question;
-    const checks = checkAll(chain, question);
+    const checks = checkTokens(input, question);
     const allowed = checks.every(({ ok }) => ok !== false);
     const verdict = allowed ? "allowed, as far as can be told offline" : "refused";
     return {
@@ -74,24 +76,41 @@ export const explain: Command = {
   },
 };
 
-function lineOf({ caveat, ok, reason }: Check): string {
+function lineOf({ token, caveat, ok, reason }: Check): string {
   const verdict = ok === null ? "gate" : ok ? "pass" : "FAIL";
-  return `${verdict}  ${shortened(caveat)}${ok === true ? "" : `\n      ${reason}`}`;
+  const where = token === undefined ? "" : `discharge ${token}: `;
+  return `${verdict}  ${where}${shortened(caveat)}${ok === true ? "" : `\n      ${reason}`}`;
+}
+
+/** A third party's caveat, and which discharge there is for it. */
+class ThirdPartyLink {
+  readonly location: string;
+  readonly discharge: number | undefined;
+
+  constructor(location: string, discharge: number | undefined) {
+    this.location = location;
+    this.discharge = discharge;
+  }
 }
 
 /** A caveat, why it is none, or a third party's. */
-type Link = Caveat | Refusal | "third party";
+type Link = Caveat | Refusal | ThirdPartyLink;
 
-function readChain({ unsafeCaveats }: Macaroon): readonly Link[] {
-  const tally = new CaveatTally();
-  return unsafeCaveats.map(({ cid, vid }, index) => {
-    if (vid !== undefined) return "third party";
-    const caveat = parseCaveat(fromUtf8(cid) ?? "(not UTF-8)", index);
-    return isRefusal(caveat) ? caveat : (tally.add(caveat, index) ?? caveat);
+/** @param tally of the tokens before it; these are added */
+function readChain(
+  { unsafeCaveats }: Macaroon,
+  token: number,
+  tree: DischargeTree,
+  tally: CaveatTally,
+): readonly Link[] {
+  return unsafeCaveats.map(({ cid, vid, location = "(no location)" }, index) => {
+    if (vid !== undefined) return new ThirdPartyLink(location, tree.answerTo(token, index));
+    const caveat = parseCaveat(fromUtf8(cid) ?? "(not UTF-8)", index, token);
+    return isRefusal(caveat) ? caveat : (tally.add(caveat, index, token) ?? caveat);
   });
 }
 
-const isCaveat = (link: Link): link is Caveat => link !== "third party" && !isRefusal(link);
+const isCaveat = (link: Link): link is Caveat => !(link instanceof ThirdPartyLink) && !isRefusal(link);
 
 interface Question {
   readonly access: Access & { readonly message: string };
@@ -136,7 +155,21 @@ function readQuestion(environment: Environment, values: Values, macaroon: Macaro
   };
 }
 
-function checkAll(chain: readonly Link[], question: Question): readonly Check[] {
+/** The token's caveats, then those of each discharge; those that no caveat asks for are refused as they are. */
+function checkTokens({ macaroon, discharges }: TokenInput, question: Question): readonly Check[] {
+  const tree = dischargeTree(macaroon, discharges);
+  const tally = new CaveatTally();
+  return [macaroon, ...discharges].flatMap((each, token): readonly Check[] => {
+    if (tree.unused.includes(token))
+      return [{ token, caveat: "(discharge)", ok: false, reason: "no caveat asks for it" }];
+    const checks = checkAll(readChain(each, token, tree, tally), question, token > 0);
+    return token === 0 ? checks : checks.map((made) => ofToken(token, made));
+  });
+}
+
+const ofToken = (token: number, made: Check): Check => ({ token, ...made });
+
+function checkAll(chain: readonly Link[], question: Question, ofDischarge: boolean): readonly Check[] {
   const caveats = chain.flatMap((link, index) => (isCaveat(link) ? [{ link, index }] : []));
   const problems = holderProblems(
     caveats.map(({ link }) => ({ caveat: link, tailBefore: undefined })),
@@ -145,11 +178,16 @@ function checkAll(chain: readonly Link[], question: Question): readonly Check[] 
     { verifyDelegation: () => false },
   );
   const ofHolders = new Map(caveats.map(({ index }, at) => [index, problems.get(at)]));
-  return chain.map((link, index) => check(link, question, ofHolders.get(index)));
+  return chain.map((link, index) => check(link, question, ofHolders.get(index), ofDischarge));
 }
 
-function check(link: Link, question: Question, ofHolders: string | undefined): Check {
-  if (link === "third party") return { caveat: "(third party)", ok: false, reason: "it needs a discharge" };
+function check(link: Link, question: Question, ofHolders: string | undefined, ofDischarge: boolean): Check {
+  if (link instanceof ThirdPartyLink) {
+    const caveat = printable(`(third party at ${link.location})`);
+    return link.discharge === undefined
+      ? { caveat, ok: false, reason: "its discharge is missing: `postern discharge` fetches it" }
+      : { caveat, ok: null, reason: `not checked: discharge ${link.discharge} is verified at the gate` };
+  }
   if (isRefusal(link)) {
     const caveat = printable(link.facts.caveat?.text ?? "");
     return { caveat, ok: false, reason: printable(link.detail) };
@@ -159,7 +197,9 @@ function check(link: Link, question: Question, ofHolders: string | undefined): C
   const { access, after } = question;
   const reason =
     ofHolders ??
-    (link.protocol === undefined ? undefined : outOfOrder(link.protocol, after, access.message)) ??
+    (link.protocol === undefined
+      ? undefined
+      : misordered(link.protocol, after, access.message, ofDischarge)) ??
     (unchecked === undefined ? link.prohibits(access) : undefined);
   if (reason !== undefined) return { caveat, ok: false, reason: printable(reason) };
   if (unchecked !== undefined) return { caveat, ok: null, reason: `not checked: ${unchecked}` };
@@ -178,6 +218,15 @@ function notChecked({ needs = [], count, delegation }: Caveat, known: ReadonlySe
   if (count !== undefined) return "how many calls there were is known at the gate";
   if (delegation !== undefined) return "the former holder's signature is verified at the gate";
   return undefined;
+}
+
+function misordered(
+  protocol: string,
+  after: readonly string[],
+  message: string,
+  ofDischarge: boolean,
+): string | undefined {
+  return ofDischarge ? "a discharge holds no order" : outOfOrder(protocol, after, message);
 }
 
 function outOfOrder(protocol: string, after: readonly string[], message: string): string | undefined {

@@ -9,8 +9,10 @@ import { type CaveatName, formatCaveat, parseCaveat } from "../authorize/caveats
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { formatAddress, parseAddress } from "../ip.ts";
 import { compileProtocol } from "../protocol/automaton.ts";
+import type { Addition } from "../token/chain.ts";
 import { caretUnder, type Environment, text, texts, UsageProblem, type Values } from "./command.ts";
 import { parseDuration } from "./duration.ts";
+import { THIRD_PARTY_FORM, thirdPartiesFromFlags } from "./third-party-flag.ts";
 
 export const TOKEN_OPTIONS: ParseArgsOptionsConfig = {
   actor: { type: "string" },
@@ -25,6 +27,7 @@ export const TOKEN_OPTIONS: ParseArgsOptionsConfig = {
   rate: { type: "string" },
   protocol: { type: "string" },
   caveat: { type: "string", multiple: true },
+  "third-party": { type: "string", multiple: true },
 };
 
 export const TOKEN_HELP = {
@@ -40,6 +43,7 @@ export const TOKEN_HELP = {
   rate: "calls in any stretch of time, on each actor: 10/m, 5/30s, 1000/d",
   protocol: "expression: the allowed order of messages",
   caveat: "a caveat as it stands, `name op value`; may be repeated",
+  "third-party": `${THIRD_PARTY_FORM}: who else must vouch for each call, and for what; may be repeated`,
 };
 
 /** Expiry comes before what actors keep a state for, so that the gate knows how long that can matter. */
@@ -57,8 +61,11 @@ const ORDER: readonly (readonly [flag: string, caveat: CaveatName])[] = [
   ["protocol", "protocol"],
 ];
 
-/** Caveat texts from flags, in the order in which a token carries them. */
-export function caveatsFromFlags(environment: Environment, values: Values): readonly string[] | UsageProblem {
+/** Caveats from flags, in the order in which a token carries them. */
+export function caveatsFromFlags(
+  environment: Environment,
+  values: Values,
+): readonly Addition[] | UsageProblem {
   const caveats: string[] = [];
   for (const [flag, name] of ORDER) {
     const given = text(values, flag);
@@ -69,7 +76,9 @@ export function caveatsFromFlags(environment: Environment, values: Values): read
     caveats.push(formatCaveat(name, value));
   }
   caveats.push(...texts(values, "caveat"));
-  return problemOf(caveats) ?? caveats;
+  const thirdParties = thirdPartiesFromFlags(environment, values);
+  if (thirdParties instanceof UsageProblem) return thirdParties;
+  return problemOf(caveats) ?? [...caveats, ...thirdParties];
 }
 
 /** What is handier to type, as the caveat has it. */

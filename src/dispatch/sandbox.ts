@@ -10,6 +10,7 @@ import { utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { TURN_FUEL_MAX, TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
+import { type CanonicalExports, callHandle } from "./canonical-abi.ts";
 import { FUEL_EXPORT, OOM_EXPORT, STACK_EXPORT, START_EXPORT } from "./fuel.ts";
 import { type Outcome, readOutcome } from "./outcome.ts";
 
@@ -44,11 +45,16 @@ export const TURN_BOUNDS: TurnBounds = { fuel: TURN_FUEL_MAX, output_bytes: TURN
 
 const INITIALIZE_EXPORT = "_initialize";
 
-/** What an admitted module exports: types are checked at admission, so they are trusted here. */
-interface HandlerExports {
+interface PlainExports {
   readonly memory: WebAssembly.Memory;
   readonly pn_alloc: (size: number) => number;
   readonly pn_handle: (ptr: number, length: number) => bigint;
+}
+
+/** What an admitted module exports: types are checked at admission, so they are trusted here. */
+type HandlerExports = (PlainExports | CanonicalExports) & MeteredExports;
+
+interface MeteredExports {
   readonly [INITIALIZE_EXPORT]?: () => void;
   readonly [START_EXPORT]?: () => void;
   readonly [FUEL_EXPORT]: WebAssembly.Global;
@@ -113,6 +119,17 @@ function exchange(
 ): Uint8Array<ArrayBuffer> | Refusal {
   handler[START_EXPORT]?.();
   handler[INITIALIZE_EXPORT]?.();
+  if ("pn_handle" in handler) return exchangePlain(handler, input, output_bytes_max);
+  const output = callHandle(handler, input, output_bytes_max);
+  if (typeof output !== "string") return output;
+  return ranOut(handler) ? outOfMemory(handler) : refuse("handler_invalid", output);
+}
+
+function exchangePlain(
+  handler: PlainExports & MeteredExports,
+  input: Uint8Array<ArrayBuffer>,
+  output_bytes_max: number,
+): Uint8Array<ArrayBuffer> | Refusal {
   const input_ptr = handler.pn_alloc(input.length) >>> 0;
   // The buffer is another one after each growth, so it is asked for anew.
   if (input_ptr + input.length > handler.memory.buffer.byteLength || (input_ptr === 0 && ranOut(handler)))

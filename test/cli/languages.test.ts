@@ -5,35 +5,20 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/bytes.ts";
 import { LANGUAGES } from "../../src/cli/build/build.ts";
-import { findPrograms, runProgram } from "../../src/cli/build/tools.ts";
 import { MASTER } from "../support/gate.ts";
 import { startNodeProcess } from "../support/node-process.ts";
 import { json, postern } from "../support/postern.ts";
+import { leftOut } from "../support/toolchains.ts";
 
 const root = mkdtempSync(join(tmpdir(), "postern-languages-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** Compilers that are not in the lock file: without them a language is left out, and the run says so. */
-const path = process.env["PATH"] ?? "";
-const rustcs = await Promise.all(
-  findPrograms(path, /^rustc$/).map((rustc) =>
-    runProgram(rustc, ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]),
-  ),
-);
-const missing: Readonly<Record<string, string | undefined>> = {
-  c: findPrograms(path, /^clang(-\d+)?$/).length > 0 ? undefined : "clang",
-  rust: rustcs.length > 0 ? undefined : "rustc",
-  wat: findPrograms(path, /^wat2wasm$/).length > 0 ? undefined : "wat2wasm",
-};
-
 describe.each(Object.keys(LANGUAGES))("a handler in %s", (language) => {
-  const needs = missing[language];
-  if (needs !== undefined) console.warn(`left out: handlers in ${language}, for want of ${needs}`);
   const folder = join(root, language);
   const handler = join(folder, "wasm", "counter");
   const module = join(handler, "counter.wasm");
 
-  it.skipIf(needs !== undefined)("goes from nothing to an answered call", async () => {
+  it.skipIf(leftOut(language))("goes from nothing to an answered call", async () => {
     expect(await json(["init", folder, "--lang", language, "--tenant", "acme"])).toMatchObject({
       tenant: "acme",
       language,

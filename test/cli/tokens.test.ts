@@ -40,11 +40,16 @@ describe("keygen", () => {
 });
 
 describe("keygen --alg", () => {
-  it("makes keys of both schemes, told apart by their names", async () => {
+  it("makes keys of every scheme, told apart by their names", async () => {
     const { secret_key, public_key } = await json(["keygen", "--alg", "ed25519"]);
     expect([secret_key, public_key]).toEqual([
       expect.stringMatching(/^ed25519:[0-9a-f]{64}$/),
       expect.stringMatching(/^ed25519:[0-9a-f]{64}$/),
+    ]);
+    const service = await json(["keygen", "--alg", "x25519"]);
+    expect([service["secret_key"], service["public_key"]]).toEqual([
+      expect.stringMatching(/^x25519:[0-9a-f]{64}$/),
+      expect.stringMatching(/^x25519:[0-9a-f]{64}$/),
     ]);
     const { public_key: usual } = await json(["keygen", "--alg", "bip340"]);
     expect(usual).toMatch(/^[0-9a-f]{64}$/);
@@ -430,7 +435,10 @@ describe("inspect warns", () => {
 
   it("not of discharges, which it shows", async () => {
     const { stdout } = await postern(["inspect"], { stdin: `${token},${token}` });
-    expect(stdout).toMatch(/not checked\nwith the discharge\npostern\/1 tenant=demo .*\n {2}0 {2}actor = /);
+    expect(stdout).toMatch(
+      /not checked\nwith a discharge that no caveat asks for\npostern\/1 tenant=demo .*\n {2}0 {2}actor = /,
+    );
+    expect(stdout).toContain("warning: discharge 1 is for no caveat: a gate refuses it");
     expect(await json(["inspect"], { stdin: `${token},${token}` })).toMatchObject({
       discharges: [{ caveats: [{ text: "actor = account/42", verified: false }, {}, {}, {}] }],
     });

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { revocationOf, revoke } from "../../src/revoke.ts";
 import { changeKeyring } from "../../src/rotate.ts";
 import { type SignedRequest, send, signCall } from "../../src/sdk/client.ts";
+import { Secret } from "../../src/secret.ts";
 import { type Server, startServer } from "../../src/server.ts";
 import type { Signer } from "../../src/signature/scheme.ts";
 import type { Store } from "../../src/store/contract.ts";
@@ -109,6 +110,16 @@ describe("on both nodes", () => {
     must(await changeKeyring(store, tenant, MASTER, (ring) => retireKey(ring, 1), random));
     expect(await bothSay("token_invalid", tenant, old)).toEqual(["token_invalid", "token_invalid"]);
     expect(await bothSay(PASSES, tenant, young)).toEqual([PASSES, PASSES]);
+  });
+
+  it("a key that replaced another under the same number verifies its own tokens only, warm ones included", async () => {
+    const tenant = await freshTenant();
+    const old = await mintIn(tenant);
+    for (const _ of [1, 2, 3]) expect(await bothSay(PASSES, tenant, old)).toEqual([PASSES, PASSES]);
+    const replaced = [{ kid: 1, state: "active" as const, secret: new Secret(random(32)) }];
+    must(await changeKeyring(store, tenant, MASTER, () => replaced, random));
+    expect(await bothSay("token_invalid", tenant, old)).toEqual(["token_invalid", "token_invalid"]);
+    expect(await bothSay(PASSES, tenant, await mintIn(tenant))).toEqual([PASSES, PASSES]);
   });
 
   it.each(["token", "subtree", "holder", "kid", "tenant"] as const)(

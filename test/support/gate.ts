@@ -29,9 +29,10 @@ import { attenuate, mintMacaroon } from "../../src/token/chain.ts";
 import { decodeToken, encodeToken } from "../../src/token/envelope.ts";
 import { activeKey, type RootKey } from "../../src/token/keyring.ts";
 import { formatIdentifier } from "../../src/token/macaroon.ts";
+import { collect, secret, secretTokens } from "./leaks.ts";
 
 export const random = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(randomBytes(length));
-export const MASTER = new Secret(new Uint8Array(32).fill(7));
+export const MASTER = new Secret(secret("the master key", new Uint8Array(32).fill(7)));
 export const ACCOUNT_PROTOCOL = "open ; (deposit | withdraw | balance)* ; close";
 
 export interface TestGate {
@@ -55,9 +56,14 @@ export async function startGate(
   must(await publishAll(folder.tenants, { store, master: MASTER, url: "" }, random));
   const key = activeKey(must(await readKeyring(store, "demo", MASTER)));
   if (key === undefined) throw new Error("no key");
+  secret("a root key", key.secret.expose());
   const lines: string[] = [];
+  const write = (line: string): void => {
+    collect("a node", line);
+    lines.push(line);
+  };
   const options = { store, master: MASTER, host: "127.0.0.1", port: 0, authorities: [] };
-  const server = must(await startServer({ ...options, write: (line) => lines.push(line), ...more }));
+  const server = must(await startServer({ ...options, write, ...more }));
   return {
     server,
     directory,
@@ -77,17 +83,17 @@ export function must<T>(value: T): Exclude<T, Refusal> {
 }
 
 export function newSigner(): Signer {
-  return bip340Signer(new Secret(random(32)), () => random(32));
+  return bip340Signer(new Secret(secret("a holder's key", random(32))), () => random(32));
 }
 
 /** A token straight from the tenant's key, with the caveats given and no others. */
 export function mintToken(key: RootKey, caveats: readonly string[], tenant = "demo"): string {
   const identifier = formatIdentifier(tenant, key.kid, toBase64url(random(16)));
-  return encodeToken(must(attenuate(mintMacaroon(key.secret, identifier), caveats)));
+  return secretTokens(encodeToken(must(attenuate(mintMacaroon(key.secret, identifier), caveats))));
 }
 
 export function narrow(token: string, ...caveats: readonly string[]): string {
-  return encodeToken(must(attenuate(must(decodeToken(token)), caveats)));
+  return secretTokens(encodeToken(must(attenuate(must(decodeToken(token)), caveats))));
 }
 
 export const inOneHour = (): string =>
@@ -137,5 +143,6 @@ export function call(
 
 /** The code of a refusal, or `200`. */
 export function codeOf(outcome: CallOutcome): string {
+  if ("problem" in outcome) collect("a refusal", JSON.stringify(outcome.problem));
   return "problem" in outcome ? outcome.problem.code : String(outcome.status);
 }

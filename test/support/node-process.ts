@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { toHex } from "../../src/bytes.ts";
 import { MASTER } from "./gate.ts";
+import { collect } from "./leaks.ts";
 
 export const BIN = fileURLToPath(new URL("../../src/bin.js", import.meta.url));
 
@@ -80,6 +81,7 @@ export async function startNodeProcess(
   running.add(child);
   const exited = once(child, "exit").then(([code]) => {
     running.delete(child);
+    collect("`postern serve`", complaint);
     return code as number | null;
   });
   const started = await listening(child, onLine);
@@ -109,6 +111,7 @@ function listening(child: ChildProcess, onLine: (line: string) => void): Promise
   if (child.stdout === null) throw new Error("the output is not piped");
   const lines = createInterface({ input: child.stdout });
   lines.on("line", (line) => {
+    collect("`postern serve`", line);
     onLine(line);
     if (!line.includes('"event":"listening"')) return;
     const { url, pid } = JSON.parse(line) as Listening;

@@ -1,7 +1,11 @@
 /** The command line as a user runs it: a process, its output and its exit code. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { collect, secretTokens } from "./leaks.ts";
 import { BIN } from "./node-process.ts";
+
+/** Commands that are there to print a token or a key. */
+const PRINTS_SECRETS = new Set(["keygen", "mint", "attenuate", "delegate", "split", "restrict", "discharge"]);
 
 export interface Ran {
   readonly code: number | null;
@@ -27,6 +31,9 @@ export async function postern(
   });
   child.stdin.end(options.stdin ?? "");
   const [code] = (await once(child, "close")) as [number | null];
+  const [command = ""] = args;
+  collect(`\`postern ${command}\``, PRINTS_SECRETS.has(command) ? stderr : stdout + stderr);
+  if (PRINTS_SECRETS.has(command)) secretTokens(stdout);
   return { code, stdout, stderr };
 }
 
