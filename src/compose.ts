@@ -129,7 +129,7 @@ export function composeCall(
   actor: ActorType,
   word: Word<Message>,
   digest: Uint8Array,
-  { now_ms, deadline_ms }: Pick<Call, "now_ms" | "deadline_ms">,
+  { now_ms, deadline_ms, revoked }: Pick<Call, "now_ms" | "deadline_ms" | "revoked">,
 ): Call | Refusal {
   const claims = claimsOf(grant, protocols);
   if (isRefusal(claims)) return claims;
@@ -142,6 +142,7 @@ export function composeCall(
     signer: signature.keyid,
     now_ms,
     deadline_ms,
+    revoked,
     behaviour: actor.behaviour,
     become: actor.become,
     ...claims,

@@ -353,6 +353,8 @@ export const NODE_START_BEATS_MAX = 240;
 export const TURN_WEDGED_BEATS = 20;
 export const TURN_WEDGED_CPU_MS = 3_000;
 export const TURN_WEDGED_BEATS_UNMEASURED = 240;
+/** One Ctrl-C comes twice where npm passes on what the terminal has sent already; a second one takes longer. */
+export const SAME_SIGNAL_MS = 500;
 /** From when a node says that it ends until it must have ended: a thread that nothing stops would keep it for ever. */
 export const NODE_END_MS_MAX = 2_000;
 /** Before a crashed node is started again, doubled for each crash within the window, up to the second number. */

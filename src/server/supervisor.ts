@@ -18,6 +18,7 @@ import {
   RESTART_PAUSE_MS_MIN,
   RESTART_WINDOW_MS,
   RESTARTS_MAX,
+  SAME_SIGNAL_MS,
   TURN_WEDGED_BEATS,
   TURN_WEDGED_BEATS_UNMEASURED,
   TURN_WEDGED_CPU_MS,
@@ -72,7 +73,7 @@ export class Supervisor {
   readonly #patience: Patience;
   #commission: Commission = { restarted: false, blamed: [] };
   #child: ChildProcess | undefined;
-  #stopping: StopSignal | undefined;
+  #stopping: { readonly signal: StopSignal; readonly at_ms: number } | undefined;
   /** When nodes have crashed, monotonic ms. */
   #crashes: number[] = [];
 
@@ -81,12 +82,12 @@ export class Supervisor {
     this.#patience = options.patience ?? PATIENCE;
   }
 
-  /** Passes a signal on; the second one ends the node at once. */
+  /** Passes a signal on; another one, later, ends the node at once. */
   stop(signal: StopSignal): void {
-    const isSecond = this.#stopping !== undefined;
-    this.#stopping ??= signal;
-    if (isSecond) this.#child?.kill("SIGKILL");
-    else this.#tell({ stop: signal });
+    if (this.#stopping === undefined) {
+      this.#stopping = { signal, at_ms: performance.now() };
+      this.#tell({ stop: signal });
+    } else if (performance.now() - this.#stopping.at_ms > SAME_SIGNAL_MS) this.#child?.kill("SIGKILL");
   }
 
   /** @returns the node's exit code; `undefined` where it did not come to one, and is not started again */
@@ -97,6 +98,7 @@ export class Supervisor {
       const pause_ms = this.#stopping === undefined ? this.#pauseAfter(end.crashed) : undefined;
       if (pause_ms === undefined) return undefined;
       await setTimeout(pause_ms);
+      if (this.#stopping !== undefined) return undefined;
       this.#commission = { ...this.#commission, restarted: true };
       this.#options.event("node_restarted", end.crashed);
     }
@@ -110,7 +112,7 @@ export class Supervisor {
       env: { ...env, [COMMISSION_VARIABLE]: JSON.stringify(this.#commission) },
     });
     this.#child = child;
-    if (this.#stopping !== undefined) this.#tell({ stop: this.#stopping });
+    if (this.#stopping !== undefined) this.#tell({ stop: this.#stopping.signal });
     const { promise, resolve } = Promise.withResolvers<End>();
     let ending: number | undefined;
     let listened = false;

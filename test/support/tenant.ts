@@ -11,6 +11,8 @@ export interface Shape {
   readonly reply?: number;
   /** The handler's whole answer, where it is not a reply and an empty state. */
   readonly output?: string;
+  /** Another handler than one that answers. */
+  readonly handler?: Uint8Array;
   /** A module that is run as it is: no admission, no fuel. */
   readonly raw?: Uint8Array;
   /** What differs from an actor that takes `go` at any time. */
@@ -20,9 +22,10 @@ export interface Shape {
 export async function publishTenant(
   store: Store,
   tenant: string,
-  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, raw, policy }: Shape = {},
+  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, ...more }: Shape = {},
 ): Promise<void> {
-  const handlers = await admitHandlers(new Map([["thing", answering(output)]]), admit);
+  const { handler = answering(output), raw, policy } = more;
+  const handlers = await admitHandlers(new Map([["thing", handler]]), admit);
   if (!handlers.ok) throw new Error(JSON.stringify(handlers.problems));
   const modules =
     raw === undefined ? handlers.modules : new Map([["thing", { original: raw, instrumented: raw }]]);
