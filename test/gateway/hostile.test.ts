@@ -50,9 +50,9 @@ async function attack(actor: number, timeout_ms?: number): Promise<string> {
 
 it("calls of others are all answered, and more of them than turns of the attack", async () => {
   const ended: string[] = [];
-  let over = false;
+  const over = new AbortController();
   const attacks = Array.from({ length: ATTACKS }, async (_, actor) => {
-    while (!over) ended.push(await attack(actor));
+    while (!over.signal.aborted) ended.push(await attack(actor));
   });
   const answered: CallOutcome[] = [];
   const clients = Array.from({ length: 4 }, async () => {
@@ -62,7 +62,7 @@ it("calls of others are all answered, and more of them than turns of the attack"
     while (ended.length < 8) answered.push(await call(ada, account, "deposit", { amount: 1 }));
   });
   await Promise.all(clients);
-  over = true;
+  over.abort();
   const taken = answered.length;
   expect(taken).toBeGreaterThan(ended.length);
   await Promise.all(attacks);
