@@ -152,6 +152,8 @@ class BodyWalk {
       return;
     }
     const refused = skipImmediate(this.#reader, instruction.immediate);
+    // After a failure every read answers 0, which is no type.
+    if (this.#reader.failure !== undefined) return;
     if (refused !== undefined) this.#refuse("feature_forbidden", refused, at);
     this.#pop(instruction.pops, instruction.ignores_nan !== true);
     this.#push(instruction.pushes);
