@@ -64,8 +64,7 @@ export interface GatewayOptions extends EnvelopeOptions {
   readonly readings: Readings;
   readonly signatures: HolderSignatures;
   readonly replays: ReplayWindow;
-  /** Undefined where there is no master key, as at the edge: what brings capabilities is then done elsewhere. */
-  readonly vault: Vault | undefined;
+  readonly vault: Vault;
   readonly callerAddress: CallerAddress;
   /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
   readonly unready: () => Refusal | undefined;
@@ -234,10 +233,9 @@ async function passCall(
   const call = composeCall(gate, envelope, grant, actor, messages, digest, { ...known, ...brought });
   if (isRefusal(call)) return call;
 
-  const { vault } = gate;
-  const canRun = actor.run !== undefined && (vault !== undefined || claims.length === 0);
-  if (canRun && isForAnyNode(call, actor.stateless, gate.protocols))
-    return gate.monotonic_ms() < deadline_ms ? answerHere(call, vault, incoming.admit) : late();
+  const isHere = actor.stateless && actor.run !== undefined && brought.unread === undefined;
+  if (isForAnyNode(call, isHere, gate.protocols))
+    return gate.monotonic_ms() < deadline_ms ? answerHere(call, gate.vault, incoming.admit) : late();
   return gate.call(call, incoming, deadline_ms);
 }
 
@@ -255,8 +253,6 @@ async function passQuestion(gate: GatewayOptions, known: Known): Promise<Answer 
   if (isRefusal(question)) return question;
   const position = await gate.describe(question, incoming, deadline_ms);
   if (isRefusal(position) || position instanceof Response) return position;
-  if (gate.vault === undefined)
-    throw new Error("a node without a vault leads no actor that it could describe");
   const key = gate.vault.publicKey(`${target.tenant}/${target.type}/${target.id}`);
   return { reply: describe(position, target, grant, actor, key), kept: false };
 }
