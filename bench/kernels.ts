@@ -12,17 +12,24 @@ export interface Kernel {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-function kernel(name: string, n: number, locals: string, body: string, more = ""): Kernel {
-  const module = binaryen.parseText(`(module
-    (memory (export "memory") 4)
+/** A handler module of one function, in text. @param pages of its memory, at the start */
+export function handlerOf(name: string, body: string, more = "", pages = "4"): Uint8Array<ArrayBuffer> {
+  const module = binaryen.parseText(`(module $${name.replaceAll(/\W+/g, "_")}
+    (memory (export "memory") ${pages})
     (func (export "pn_alloc") (param i32) (result i32) (i32.const 1024))
-    (func (export "pn_handle") (param $n i32) (param $unused i32) (result i64) ${locals} ${body})
+    (func (export "pn_handle") (param $n i32) (param $length i32) (result i64) ${body})
     ${more})`);
   try {
-    return { name, n, bytes: new Uint8Array(module.emitBinary()) };
+    // What text may use and a handler may, too.
+    module.setFeatures(binaryen.Features.BulkMemory | binaryen.Features.BulkMemoryOpt);
+    return new Uint8Array(module.emitBinary());
   } finally {
     module.dispose();
   }
+}
+
+function kernel(name: string, n: number, locals: string, body: string, more = ""): Kernel {
+  return { name, n, bytes: handlerOf(name, `${locals} ${body}`, more) };
 }
 
 /** `$i` from `from` while below `to`, by `step`. */

@@ -13,9 +13,17 @@ import { callsPerPut, windowGrid } from "./durable.ts";
 import { failover } from "./failover.ts";
 import type { Row } from "./harness.ts";
 import { fullVersus, statelessVersusEcho } from "./http.ts";
+import { neighbourP99 } from "./neighbour.ts";
 import { step } from "./protocol.ts";
 import { recovery } from "./recovery.ts";
-import { freshVersusBare, fuelSlowdown } from "./sandbox.ts";
+import {
+  freshVersusBare,
+  fuelSlowdown,
+  STATE_IDS,
+  stateCost,
+  versusExtism,
+  versusWorker,
+} from "./sandbox.ts";
 import { checkVersusZod } from "./schema.ts";
 import { knownVersusNative, knownVersusNoble, newVersusNoble } from "./schnorr.ts";
 import { account, STAGE_IDS, stageCosts } from "./stages.ts";
@@ -46,7 +54,11 @@ const GROUPS: readonly Group[] = [
   single("schema.check_vs_zod", 4, checkVersusZod),
   single("types.interleaved_vs_sdk", 4, typeCheckTime),
   single("sandbox.fresh_vs_bare_instance", 4, freshVersusBare),
-  single("sandbox.fuel_slowdown", 10, fuelSlowdown),
+  single("sandbox.fuel_slowdown", 18, fuelSlowdown),
+  single("sandbox.vs_extism", 4, versusExtism),
+  single("sandbox.vs_worker", 4, versusWorker),
+  { ids: STATE_IDS, seconds: 5, measure: (_ids, seconds) => stateCost(seconds) },
+  single("sandbox.neighbour_p99", 20, neighbourP99),
   single("log.calls_per_put", 15, callsPerPut),
   { ids: ["log.window_file", "log.window_s3"], seconds: 60, measure: windowGrid },
   single("log.failover", 15, failover),

@@ -11,6 +11,7 @@
  * - An actor that began under an older policy's behaviour is not asked: today's policy lets everybody send this always.
  */
 
+import { Purse, type Vault } from "./actor/capabilities.ts";
 import { replyOf } from "./actor/entry.ts";
 import type { Answer, Call } from "./actor/shard.ts";
 import { ofCall, runWord } from "./actor/word.ts";
@@ -32,15 +33,26 @@ export function isForAnyNode(
   return word.every(({ name }) => orderClass(automata, name) === "free");
 }
 
-/** Runs the turns of such a call. @param admit takes the request's nonce on this node */
-export async function answerHere(call: Call, admit: () => Refusal | undefined): Promise<Answer | Refusal> {
+/**
+ * Runs the turns of such a call. What came with it may go out in the reply, and nothing of it stays.
+ * @param admit takes the request's nonce on this node
+ */
+export async function answerHere(
+  call: Call,
+  vault: Vault,
+  admit: () => Refusal | undefined,
+): Promise<Answer | Refusal> {
   const refused = admit();
   if (refused !== undefined) return refused;
-  const ran = await runWord(call, undefined, (index, { state, become }) => {
+  const owner = `${call.tenant}/${call.actor}`;
+  const purse = new Purse({ vault, owner, held: new Map(), next: 0, received: call.received });
+  const ran = await runWord(call, undefined, purse, (index, { state, become }) => {
     if (state === undefined && become === undefined) return undefined;
     const what = state === undefined ? "became something" : "returned one";
     const why = `the policy says that ${call.actor} has no state, but the handler ${what}`;
     return ofCall(call, index, refuse("handler_invalid", why));
   });
-  return isRefusal(ran) ? ran : { reply: replyOf({ turns: ran.turns, batch: call.batch }), kept: false };
+  if (isRefusal(ran)) return ran;
+  const reply = purse.handOn(replyOf({ turns: ran.turns, batch: call.batch }), call.signer);
+  return isRefusal(reply) ? reply : { reply, kept: false };
 }

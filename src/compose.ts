@@ -129,7 +129,7 @@ export function composeCall(
   actor: ActorType,
   word: Word<Message>,
   digest: Uint8Array,
-  { now_ms, deadline_ms }: Pick<Call, "now_ms" | "deadline_ms">,
+  { now_ms, deadline_ms, received, sender }: Pick<Call, "now_ms" | "deadline_ms" | "received" | "sender">,
 ): Call | Refusal {
   const claims = claimsOf(grant, protocols);
   if (isRefusal(claims)) return claims;
@@ -145,8 +145,10 @@ export function composeCall(
     behaviour: actor.behaviour,
     become: actor.become,
     ...claims,
+    received,
+    sender,
     idempotency:
-      idempotencyKey === undefined
+      idempotencyKey === undefined || sender !== undefined
         ? undefined
         : {
             // Callers cannot meet each other's keys, and a key means one path with one body.

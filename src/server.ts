@@ -13,6 +13,7 @@ import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { draining, unknownNode } from "./cluster/refusals.ts";
+import { Courier } from "./courier.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
@@ -36,6 +37,7 @@ import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
 import type { Store } from "./store/contract.ts";
 import { PrefixCache } from "./token/prefix-cache.ts";
+import { MasterVault } from "./vault.ts";
 
 export interface ServerOptions {
   readonly store: Store;
@@ -159,11 +161,7 @@ class GatewayNode implements Server {
     const meta = await ensureMeta(store, shards, toHex(randomBytes(16)));
     if (isRefusal(meta)) return meta;
     // First the address, then the shards: a node that cannot listen must not have taken any from one that does.
-    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
-    const http = createHttp(
-      (request, peer) =>
-        this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8))),
-    );
+    const http = createHttp((request, peer) => this.#answer(request, peer));
     await listen(http, this.#options.host, this.#options.port);
     this.#http = http;
     const { url, authorities } = addressOf(http);
@@ -178,11 +176,28 @@ class GatewayNode implements Server {
     return undefined;
   }
 
+  async #answer(request: Request, peer: string | undefined): Promise<Response> {
+    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
+    return this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8)));
+  }
+
+  /** What actors send meets this node's own gate. */
+  #courier(vault: MasterVault): Courier {
+    return new Courier({
+      vault,
+      ask: (request) => this.#answer(request, undefined),
+      url: this.url,
+      wall_ms: () => Date.now(),
+      random: (length) => randomBytes(length),
+    });
+  }
+
   async #startShards(shardCount: number, authorities: ReadonlySet<string>): Promise<Refusal | undefined> {
     const { store, master, advertise, trustedProxies = [] } = this.#options;
     const { leaseTtl_ms = LEASE_TTL_MS, window = COMMIT_WINDOW } = this.#options;
     const protocols = createProtocolCache();
     const replays = new ReplayWindow();
+    const vault = new MasterVault(master, (length) => randomBytes(length));
     const shards = new Shards({
       store,
       clock: CLOCK,
@@ -200,6 +215,7 @@ class GatewayNode implements Server {
       protocols,
       replays,
       send: this.#sender.send,
+      courier: this.#courier(vault),
       lost: (why) => this.#stepDown(why),
       event: (event, shard, detail) => this.#event(event, detail, { shard }),
     });
@@ -216,6 +232,7 @@ class GatewayNode implements Server {
       readings: new Readings(),
       signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays,
+      vault,
       challenges: new Challenges(master),
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,

@@ -72,7 +72,7 @@ describe("imports", () => {
   ]);
   /** What every stage may use: leaves without state. The store's contract includes how its outcomes are settled. */
   const COMMON =
-    /^src\/(errors|limits|bytes|json|crc32|checked|names|secret|ip|stretches)\.ts$|^src\/store\/(contract|settle)\.ts$/;
+    /^src\/(errors|limits|bytes|json|handles|crc32|checked|names|secret|ip|stretches)\.ts$|^src\/store\/(contract|settle)\.ts$/;
   const IMPORT = /^import (type )?(?:(\{[^}]*\})|[^;]*?)? ?(?:from )?"(\.[^"]+)";/gms;
 
   const folderOf = (path: string): string => /^src\/([^/]+)\//.exec(path)?.[1] ?? "";

@@ -102,8 +102,9 @@ export class Authority {
       chains.push(caveats);
     }
     const holders = new Map<ReadCaveat, string>();
+    const delegations = readings.remembering(requirements.signatures);
     for (const caveats of chains)
-      for (const [at, reason] of holderProblems(caveats, signer, requirements.signatures)) {
+      for (const [at, reason] of holderProblems(caveats, signer, delegations)) {
         const caveat = caveats[at];
         if (caveat !== undefined) holders.set(caveat, reason);
       }
@@ -117,6 +118,23 @@ export class Authority {
       if (reason !== undefined) return denied(read, reason);
     }
     return undefined;
+  }
+
+  /** Why this signer cannot use the token at all, now or ever. Refusals: `caveat_denied`, `token_expired`. */
+  usableFrom(now_ms: number): Refusal | undefined {
+    for (const read of this.#caveats) {
+      const { expires_ms = Infinity } = read.caveat;
+      const reason = this.#holders.get(read) ?? (now_ms < expires_ms ? undefined : "it has expired");
+      if (reason !== undefined) return denied(read, reason);
+    }
+    return undefined;
+  }
+
+  /** What the token reaches, `type/id` or `type/*`: the narrowest of its `actor` caveats. */
+  get reach(): string {
+    const names = this.#caveats.filter(({ caveat }) => caveat.name === "actor");
+    const reached = names.map(({ text }) => text.slice(text.indexOf("=") + 2));
+    return reached.find((name) => !name.endsWith("/*")) ?? reached[0] ?? "";
   }
 
   /** What is granted beside the message, the same for all that were not refused. Refusal: `token_invalid`. */

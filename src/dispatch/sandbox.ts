@@ -8,6 +8,7 @@
  */
 import { utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import type { CapabilityNote } from "../handles.ts";
 import type { Json } from "../json.ts";
 import { TURN_FUEL_MAX, TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
 import { type CanonicalExports, callHandle } from "./canonical-abi.ts";
@@ -25,6 +26,8 @@ export interface Turn {
   readonly seed: string;
   /** `type/id` */
   readonly actor: string;
+  /** The capabilities that the turn may use; none unless told. */
+  readonly caps?: readonly CapabilityNote[];
 }
 
 export interface TurnBounds {
@@ -106,8 +109,9 @@ function instantiate(module: WebAssembly.Module): HandlerExports | Refusal {
 }
 
 /** The state is JSON text that `readOutcome` wrote: it goes in as it stands. */
-export function inputDocument({ state, message, args, now_ms, seed, actor }: Turn): Uint8Array<ArrayBuffer> {
-  const rest = JSON.stringify({ message, args, caps: [], now: now_ms, seed, actor });
+export function inputDocument(turn: Turn): Uint8Array<ArrayBuffer> {
+  const { state, message, args, now_ms, seed, actor, caps = [] } = turn;
+  const rest = JSON.stringify({ message, args, caps, now: now_ms, seed, actor });
   return utf8(`{"state":${state ?? "null"},${rest.slice(1)}`);
 }
 

@@ -80,6 +80,8 @@ type Headers = Readonly<Record<string, string>>;
 /** What `GET` on an actor answers: `src/describe.ts` says what is in it. */
 export interface Description {
   readonly actor: string;
+  /** The actor's public key: a capability is delegated to it before it is given (`postern/capability`). */
+  readonly key: string;
   readonly exists: boolean;
   /** The name of what the actor has become, if it has. */
   readonly behaviour?: string;

@@ -1,16 +1,12 @@
-/** Whatever a guest does, its turn ends, and with the code that tells which promise it broke. */
+/** What a turn answers, and how it is refused. What attackers do is in `hostile.ts`. */
 import { describe, expect, test } from "vitest";
 import { runTurn, TURN_BOUNDS } from "../../src/dispatch/sandbox.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
-import { JSON_DEPTH_MAX, STATE_BYTES_MAX, TURN_OUTPUT_BYTES_MAX } from "../../src/limits.ts";
+import { JSON_DEPTH_MAX } from "../../src/limits.ts";
 import { admitted, answer, answering, guest, run, TURN } from "./guests.ts";
 
 const NOTHING = "(i64.const 0)";
 const FUEL = { ...TURN_BOUNDS, fuel: 5_000_000 };
-
-/** Calls itself twice, `n` deep: 2^n calls on a short stack. */
-const TREE = `(func $f (param $n i32) (if (local.get $n) (then
-  (call $f (i32.sub (local.get $n) (i32.const 1))) (call $f (i32.sub (local.get $n) (i32.const 1))))))`;
 
 function nested(depth: number): string {
   return "[".repeat(depth) + "]".repeat(depth);
@@ -23,32 +19,6 @@ function refusalOf(bytes: Uint8Array): Refusal {
 }
 
 describe("endless work runs out of fuel", () => {
-  const table = "(table $t 8 funcref) (elem (i32.const 0) func $f) (func $f)";
-  test.each([
-    ["an empty loop", "(loop $l (br $l))"],
-    ["an arithmetic loop", "(loop $l (local.set 0 (i32.add (local.get 0) (i32.const 1))) (br $l))"],
-    ["a loop by br_table", "(loop $l (br_table $l $l (local.get 0)))"],
-    ["a loop in a loop", "(loop $a (loop $b (br_if $b (local.get 0))) (br $a))"],
-    ["direct calls", "(loop $l (call $f) (br $l))", "(func $f)"],
-    ["indirect calls", "(loop $l (call_indirect (i32.const 0)) (br $l))", table],
-    ["a tree of calls", "(call $f (i32.const 200))", TREE],
-    ["memory.fill", "(loop $l (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br $l))"],
-    ["memory.copy", "(loop $l (memory.copy (i32.const 0) (i32.const 1) (i32.const 65535)) (br $l))"],
-    [
-      "memory.init",
-      "(loop $l (memory.init $d (i32.const 0) (i32.const 0) (i32.const 4)) (br $l))",
-      '(data $d "abcd")',
-    ],
-    ["table.fill", "(loop $l (table.fill $t (i32.const 0) (ref.func $f) (i32.const 8)) (br $l))", table],
-    ["table.copy", "(loop $l (table.copy $t $t (i32.const 0) (i32.const 1) (i32.const 7)) (br $l))", table],
-    ["memory.grow of nothing", "(loop $l (drop (memory.grow (i32.const 0))) (br $l))"],
-    ["memory.grow past all bounds", "(loop $l (drop (memory.grow (i32.const -1))) (br $l))"],
-    ["a start function", "", "(start $s) (func $s (loop $l (br $l)))"],
-    ["_initialize", "", '(func (export "_initialize") (loop $l (br $l)))'],
-  ])("%s", (_name, body, more = "") => {
-    expect(refusalOf(guest(`${body} ${NOTHING}`, more)).code).toBe("handler_fuel");
-  });
-
   test("one long bulk instruction is refused before it runs", () => {
     const fill = "(memory.fill (i32.const 0) (i32.const 1) (i32.const 16777216))";
     const bytes = guest(`${fill} ${NOTHING}`, "", "256");
@@ -57,26 +27,7 @@ describe("endless work runs out of fuel", () => {
   });
 });
 
-describe("a trap is a refusal without a stack trace", () => {
-  const recursion = "(func $f (param i32) (result i32) (i32.add (i32.const 1) (call $f (local.get 0))))";
-  const wide = `(func $f (param i32) (result i32) ${"(local i64)".repeat(2000)}
-    (i32.add (i32.const 1) (call $f (local.get 0))))`;
-  test.each([
-    ["unreachable", "(unreachable)", "", "unreachable"],
-    ["division by zero", "(drop (i32.div_u (local.get 0) (i32.const 0)))", "", "divide by zero"],
-    ["a load outside memory", "(drop (i32.load (i32.const -4)))", "", "out of bounds"],
-    ["an empty table slot", "(call_indirect (i32.const 0))", "(table 1 funcref)", "null function"],
-    ["recursion", "(drop (call $f (i32.const 0)))", recursion, "too deep"],
-    ["recursion of large frames", "(drop (call $f (i32.const 0)))", wide, "too deep"],
-    ["a start function that traps", "", "(start $s) (func $s unreachable)", "unreachable"],
-    ["a data segment outside memory", "", '(data (i32.const 65535) "abc")', "cannot start"],
-  ])("%s", (_name, body, more, word) => {
-    const refusal = refusalOf(guest(`${body} ${NOTHING}`, more));
-    expect(refusal.code).toBe("handler_trapped");
-    expect(refusal.detail).toContain(word);
-    expect(refusal.detail).not.toMatch(/wasm:|\.ts|\bat \b|\n/);
-  });
-
+describe("a trap is a refusal", () => {
   test("recursion ends at the same depth whatever V8 made of the code", () => {
     const counting = `(global $depth (export "depth") (mut i32) (i32.const 0))
       (func $f (global.set $depth (i32.add (global.get $depth) (i32.const 1))) (call $f))`;
@@ -87,21 +38,6 @@ describe("a trap is a refusal without a stack trace", () => {
 });
 
 describe("memory", () => {
-  const hungry = "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1))) unreachable)";
-
-  test("a bomb is refused as handler_memory", () => {
-    expect(refusalOf(guest(`${hungry} ${NOTHING}`)).code).toBe("handler_memory");
-    expect(refusalOf(guest(`(drop (memory.grow (i32.const 70000))) unreachable`)).code).toBe(
-      "handler_memory",
-    );
-  });
-
-  test("an allocator that answers 0 after it was denied is handler_memory too", () => {
-    const denied = "(drop (memory.grow (i32.const 300))) (i32.const 0)";
-    expect(refusalOf(guest(NOTHING, "", "1", denied)).code).toBe("handler_memory");
-    expect(refusalOf(guest(NOTHING, "", "1", "(memory.grow (i32.const 300))")).code).toBe("handler_memory");
-  });
-
   test("a handler that lives with the denial is not refused", () => {
     const document = '{"reply":true}';
     const data = `(data (i32.const 16) "${document.replaceAll('"', String.raw`\22`)}")`;
@@ -111,26 +47,6 @@ describe("memory", () => {
 });
 
 describe("a broken interface is handler_invalid", () => {
-  test.each([
-    ["output behind the memory", answer(65_536, 1)],
-    ["output across the memory's end", answer(65_530, 7)],
-    ["a pointer with its sign bit set", answer(0xffff_ffff, 2)],
-    ["a length over the cap", answer(0, TURN_OUTPUT_BYTES_MAX + 1)],
-    ["a length with its sign bit set", answer(0, 0xffff_ffff)],
-    ["an empty output", answer(0, 0)],
-    ["zero bytes", answer(0, 4)],
-    ["invalid UTF-8", answer(16, 3), String.raw`(data (i32.const 16) "\22\ff\22")`],
-  ])("%s", (_name, body, more = "") => {
-    expect(refusalOf(guest(body, more)).code).toBe("handler_invalid");
-  });
-
-  test.each(["(i32.const -1)", "(i32.const 65536)", "(i32.const 65535)"])(
-    "pn_alloc answers %s",
-    (pointer) => {
-      expect(refusalOf(guest("unreachable", "", "1", pointer)).code).toBe("handler_invalid");
-    },
-  );
-
   test.each([
     ["no object", "[]"],
     ["no JSON", "{reply:1}"],
@@ -148,6 +64,7 @@ describe("a broken interface is handler_invalid", () => {
     ["sends", '{"reply":1,"sends":[{"to":0}]}'],
     ["sends of another type", '{"reply":1,"sends":{}}'],
     ["reply and error", '{"reply":1,"error":{"code":"a","detail":""}}'],
+    ["sends and error", '{"sends":[{"to":{"$cap":0},"message":"go"}],"error":{"code":"a","detail":""}}'],
     ["state and error", '{"state":1,"error":{"code":"a","detail":""}}'],
     ["an error that is text", '{"error":"no"}'],
     ["an error without a code", '{"error":{"detail":"x"}}'],
@@ -166,24 +83,23 @@ describe("a broken interface is handler_invalid", () => {
     expect(refusalOf(answering(document)).code).toBe("handler_invalid");
   });
 
-  test("a wide bomb, and a state over its bound", () => {
-    // The document is built in the guest: {"reply":0,"state":"aaa…"} or {"reply":[0,0,…]}.
-    const head = String.raw`(data (i32.const 16) "{\22reply\22:0,\22state\22:\22")`;
-    const size = STATE_BYTES_MAX;
-    const fill = `(memory.fill (i32.const 36) (i32.const 97) (i32.const ${size}))
-      (i32.store16 (i32.const ${36 + size}) (i32.const 0x7d22)) ${answer(16, 20 + size + 2)}`;
-    const state = refusalOf(guest(fill, head, "20"));
-    expect(state).toMatchObject({ code: "handler_invalid", detail: expect.stringContaining("state") });
-    const loop = `(local $p i32) (local.set $p (i32.const 26))
-      (loop $l (i32.store16 (local.get $p) (i32.const 0x2c30)) (local.set $p (i32.add (local.get $p) (i32.const 2)))
-        (br_if $l (i32.lt_u (local.get $p) (i32.const 240026))))
-      (i32.store (local.get $p) (i32.const 0x007d5d30)) ${answer(16, 10 + 240_000 + 3)}`;
-    const wide = refusalOf(guest(loop, String.raw`(data (i32.const 16) "{\22reply\22:[")`, "20"));
-    expect(wide).toMatchObject({ code: "handler_invalid", detail: expect.stringContaining("values") });
-  });
-
-  test("what sends gets says why", () => {
-    expect(refusalOf(answering('{"reply":1,"sends":[1]}')).detail).toContain("does not support");
+  test.each([
+    "1",
+    "[1]",
+    '[{"to":1,"message":"go"}]',
+    '[{"to":{"$cap":-1},"message":"go"}]',
+    '[{"to":{"$cap":0,"caveats":["message in go"]},"message":"go"}]',
+    '[{"to":{"$cap":0,"token":"pst_"},"message":"go"}]',
+    '[{"to":{"$cap":0}}]',
+    '[{"to":{"$cap":0},"message":"Go"}]',
+    '[{"to":{"$cap":0},"message":"go","actor":"thing"}]',
+    '[{"to":{"$cap":0},"message":"go","actor":"thing/../x"}]',
+    '[{"to":{"$cap":0},"message":"go","when":"now"}]',
+    `[${Array.from({ length: 17 }, () => '{"to":{"$cap":0},"message":"go"}').join(",")}]`,
+  ])("sends that are %s", (sends) => {
+    const { code, detail } = refusalOf(answering(`{"reply":1,"sends":${sends}}`));
+    expect(code).toBe("handler_invalid");
+    expect(detail).toMatch(/send/);
   });
 });
 
