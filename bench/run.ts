@@ -10,6 +10,7 @@ import { availableParallelism, cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { guardChildren, stopAll } from "./children.ts";
 import { callsPerPut, windowGrid } from "./durable.ts";
+import { edgeRows } from "./edge.ts";
 import { failover } from "./failover.ts";
 import type { Row } from "./harness.ts";
 import { fullVersus, statelessVersusEcho } from "./http.ts";
@@ -67,6 +68,7 @@ const GROUPS: readonly Group[] = [
     seconds: 15,
     measure: (_ids, seconds) => recovery(seconds),
   },
+  { ids: ["edge.hop", "edge.vs_bare_worker"], seconds: 15, measure: edgeRows },
   { ids: STAGE_IDS, seconds: 1, measure: stageCosts },
 ];
 

@@ -108,6 +108,7 @@ async function typedTurn(
   turn: Turn,
   allowance: Allowance,
 ): Promise<TurnResult | Refusal> {
+  if (actor.run === undefined) throw new Error("a turn of a handler that cannot be run here");
   const result = await actor.run(turn, allowance);
   if (isRefusal(result)) return result;
   const broken = type.checkResult(result.reply);

@@ -372,6 +372,19 @@ export const PLACE_RETRY_MS = 50;
  * Half a million actors, which is as many as there can be, are looked at in 11 ms. */
 export const ACTORS_SWEEP_MS = 1_000;
 
+// ── Edge ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How old an edge node's knowledge of a tenant may be before a request waits for news: with the look itself, what was
+ * revoked is in force within 2 s. */
+export const EDGE_KNOWLEDGE_MS_MAX = 1_500;
+/** How long a request waits for news: a store that hangs is ridden out with what is known, until that is too old. */
+export const EDGE_PATIENCE_MS = 3_000;
+/** A look that has taken so long was cut off with the request that began it: one read of a store and its retries end
+ * before. */
+export const EDGE_LOOK_MS_MAX = 25_000;
+/** Edge nodes of one tenant: its ring is one object with a copy for each, of 10 KB at most. */
+export const EDGES_PER_TENANT_MAX = 64;
+
 // ── Supervisor ───────────────────────────────────────────────────────────────────────────────────────────
 
 /** How often a node tells its supervisor that its loop turns, and what its threads are at. */

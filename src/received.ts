@@ -70,7 +70,8 @@ export interface ReceiveOptions {
   readonly prefixes: PrefixCache;
   readonly readings: Readings;
   readonly signatures: HolderSignatures;
-  readonly vault: Pick<Vault, "publicKey">;
+  /** Without one nothing is received: such a call goes to a node that has one. */
+  readonly vault: Pick<Vault, "publicKey"> | undefined;
   /** ms since the epoch. */
   readonly now_ms: () => number;
 }
@@ -86,10 +87,12 @@ export function broughtBy(
   claims: readonly Claimed[],
 ): Pick<Call, "received" | "sender"> | Refusal {
   const { target, tenant } = envelope;
-  const sender = readSender(options.vault, envelope, request.headers.get(SENDER_HEADER));
+  const { vault } = options;
+  if (vault === undefined) return { sender: undefined, received: [] };
+  const sender = readSender(vault, envelope, request.headers.get(SENDER_HEADER));
   if (isRefusal(sender)) return sender;
   if (claims.length === 0) return { sender, received: [] };
-  const key = options.vault.publicKey(`${tenant.name}/${target.type}/${target.id}`);
+  const key = vault.publicKey(`${tenant.name}/${target.type}/${target.id}`);
   const received = receiveAll(options, tenant, key, claims);
   return isRefusal(received) ? received : { sender, received };
 }
