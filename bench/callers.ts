@@ -95,6 +95,11 @@ export async function posternIdentities(
   return identities(accounts, (caveats) => encodeToken(mintFor(kid, secret, caveats)), protocol);
 }
 
+/** Of a gateway's embedded store. */
+export function masterKeyOf(folder: string): Secret {
+  return new Secret(fromHex(readFileSync(join(folder, "master.key"), "utf8").trim()) ?? noKey());
+}
+
 /** The same for a gateway's embedded store. */
 export async function embeddedIdentities(folder: string, accounts: number): Promise<readonly Identity[]> {
   const store = sqliteStore(folder);

@@ -10,9 +10,11 @@ import { availableParallelism, cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { guardChildren, stopAll } from "./children.ts";
 import { callsPerPut, windowGrid } from "./durable.ts";
+import { edgeRows } from "./edge.ts";
 import { failover } from "./failover.ts";
 import type { Row } from "./harness.ts";
 import { fullVersus, statelessVersusEcho } from "./http.ts";
+import { neighbourP99 } from "./neighbour.ts";
 import { step } from "./protocol.ts";
 import { recovery } from "./recovery.ts";
 import {
@@ -57,6 +59,7 @@ const GROUPS: readonly Group[] = [
   single("sandbox.vs_extism", 4, versusExtism),
   single("sandbox.vs_worker", 4, versusWorker),
   { ids: STATE_IDS, seconds: 5, measure: (_ids, seconds) => stateCost(seconds) },
+  single("sandbox.neighbour_p99", 20, neighbourP99),
   single("log.calls_per_put", 15, callsPerPut),
   { ids: ["log.window_file", "log.window_s3"], seconds: 60, measure: windowGrid },
   single("log.failover", 15, failover),
@@ -65,6 +68,7 @@ const GROUPS: readonly Group[] = [
     seconds: 15,
     measure: (_ids, seconds) => recovery(seconds),
   },
+  { ids: ["edge.hop", "edge.vs_bare_worker"], seconds: 15, measure: edgeRows },
   { ids: STAGE_IDS, seconds: 1, measure: stageCosts },
 ];
 

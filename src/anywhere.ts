@@ -11,14 +11,15 @@
  * - An actor that began under an older policy's behaviour is not asked: today's policy lets everybody send this always.
  */
 
+import { Purse, type Vault } from "./actor/capabilities.ts";
 import { replyOf } from "./actor/entry.ts";
 import type { Answer, Call } from "./actor/shard.ts";
-import { ofCall, runWord } from "./actor/word.ts";
+import { ofCall, runWord, type TurnResult } from "./actor/word.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { orderClass } from "./protocol/classes.ts";
 
-/** @param stateless whether the policy says that the actor has no state */
+/** @param stateless whether the policy says that the actor has no state, and its handler can be run here */
 export function isForAnyNode(
   { word, behaviour, monitors, counts }: Pick<Call, "word" | "behaviour" | "monitors" | "counts">,
   stateless: boolean,
@@ -32,15 +33,51 @@ export function isForAnyNode(
   return word.every(({ name }) => orderClass(automata, name) === "free");
 }
 
-/** Runs the turns of such a call. @param admit takes the request's nonce on this node */
-export async function answerHere(call: Call, admit: () => Refusal | undefined): Promise<Answer | Refusal> {
+/** Where there is none no capability comes, and what never came nobody asks for. */
+const NO_VAULT: Vault = {
+  publicKey: noVault,
+  seal: noVault,
+  open: noVault,
+  handOn: noVault,
+};
+
+function noVault(): never {
+  throw new Error("a call that brings capabilities is not for a node without a vault");
+}
+
+/**
+ * Runs the turns of such a call. What came with it may go out in the reply, and nothing of it stays.
+ * @param admit takes the request's nonce on this node
+ */
+export async function answerHere(
+  call: Call,
+  vault: Vault | undefined,
+  admit: () => Refusal | undefined,
+): Promise<Answer | Refusal> {
   const refused = admit();
   if (refused !== undefined) return refused;
-  const ran = await runWord(call, undefined, (index, { state, become }) => {
-    if (state === undefined && become === undefined) return undefined;
-    const what = state === undefined ? "became something" : "returned one";
+  const owner = `${call.tenant}/${call.actor}`;
+  const purse = new Purse({
+    vault: vault ?? NO_VAULT,
+    owner,
+    held: new Map(),
+    next: 0,
+    received: call.received,
+  });
+  const ran = await runWord(call, undefined, purse, (index, turn) => {
+    const what = effectOf(turn);
+    if (what === undefined) return undefined;
     const why = `the policy says that ${call.actor} has no state, but the handler ${what}`;
     return ofCall(call, index, refuse("handler_invalid", why));
   });
-  return isRefusal(ran) ? ran : { reply: replyOf({ turns: ran.turns, batch: call.batch }), kept: false };
+  if (isRefusal(ran)) return ran;
+  const reply = purse.handOn(replyOf({ turns: ran.turns, batch: call.batch }), call.signer);
+  return isRefusal(reply) ? reply : { reply, kept: false };
+}
+
+/** What of a turn would have to be written down, which nobody does here. */
+function effectOf({ state, become, sends }: TurnResult): string | undefined {
+  if (state !== undefined) return "returned one";
+  if (become !== undefined) return "became something";
+  return sends === undefined ? undefined : "sent messages";
 }

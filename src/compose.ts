@@ -108,6 +108,7 @@ async function typedTurn(
   turn: Turn,
   allowance: Allowance,
 ): Promise<TurnResult | Refusal> {
+  if (actor.run === undefined) throw new Error("a turn of a handler that cannot be run here");
   const result = await actor.run(turn, allowance);
   if (isRefusal(result)) return result;
   const broken = type.checkResult(result.reply);
@@ -129,7 +130,7 @@ export function composeCall(
   actor: ActorType,
   word: Word<Message>,
   digest: Uint8Array,
-  { now_ms, deadline_ms }: Pick<Call, "now_ms" | "deadline_ms">,
+  { now_ms, deadline_ms, received, sender }: Pick<Call, "now_ms" | "deadline_ms" | "received" | "sender">,
 ): Call | Refusal {
   const claims = claimsOf(grant, protocols);
   if (isRefusal(claims)) return claims;
@@ -145,8 +146,10 @@ export function composeCall(
     behaviour: actor.behaviour,
     become: actor.become,
     ...claims,
+    received,
+    sender,
     idempotency:
-      idempotencyKey === undefined
+      idempotencyKey === undefined || sender !== undefined
         ? undefined
         : {
             // Callers cannot meet each other's keys, and a key means one path with one body.

@@ -1,13 +1,13 @@
 /**
  * What a capability may do on an actor now, as `GET /v1/{tenant}/{type}/{id}` answers it.
  *
- *     {"actor":"account/42","exists":true,"expires":"2026-01-01T12:00:00.000Z","enabled":["balance"],
+ *     {"actor":"account/42","key":"<64 hex>","exists":true,"expires":"2026-01-01T12:00:00.000Z","enabled":["balance"],
  *      "messages":{"balance":{"args":<schema>,"result":<schema>,"reads":true},
  *                  "close":{"args":…,"result":…,"reads":false,
  *                           "waits_for":{"behaviour":true,"caveats":[{"index":3,"text":"protocol = …"}]}}}}
  *
  * What the token can never send is not in it. `waits_for` says whose order does not admit a message yet; `behaviour`
- * is the name of what the actor has become, if it has.
+ * is the name of what the actor has become, if it has. `key` is the actor's own: capabilities are delegated to it.
  */
 import type { Position } from "./actor/position.ts";
 import type { Question } from "./actor/shard.ts";
@@ -45,6 +45,7 @@ export function describe(
   { type, id }: Target,
   { expires_ms }: Grant,
   actor: ActorType,
+  key: string | undefined,
 ): Json {
   const listed: [string, Json][] = [];
   for (const [name, closed] of [...messages].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
@@ -55,6 +56,7 @@ export function describe(
   }
   return {
     actor: `${type}/${id}`,
+    ...(key !== undefined && { key }),
     exists,
     ...(become !== undefined && { behaviour: become }),
     expires: expires_ms === undefined ? null : new Date(expires_ms).toISOString(),

@@ -27,6 +27,11 @@ export const CODES = {
   replayed: { status: 401, title: "The signed request was seen before", retry: false },
   caveat_denied: { status: 403, title: "A caveat forbids this call", retry: false },
   unknown_caveat: { status: 403, title: "A caveat is not understood, so it is refused", retry: false },
+  capability_refused: {
+    status: 403,
+    title: "A capability in the arguments is of no use there",
+    retry: false,
+  },
   no_such_tenant: { status: 404, title: "No such tenant", retry: false },
   no_such_actor_type: { status: 404, title: "No such actor type", retry: false },
   no_such_message: { status: 404, title: "No such message", retry: false },

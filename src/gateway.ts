@@ -7,37 +7,38 @@
  * randomness and the store come in as arguments, so the same gate runs on Node and at the edge.
  */
 import { type Context, Hono } from "hono";
+import type { Vault } from "./actor/capabilities.ts";
 import type { Position } from "./actor/position.ts";
 import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
-import { asArrived } from "./arrived.ts";
+import { addressedUrl, asArrived, passedOnOf } from "./arrived.ts";
 import { Authority, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
 import type { Readings } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
-import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
+import type { Incoming } from "./cluster/forward.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
 import { isRefusal, late, type Refusal, refuse } from "./errors.ts";
 import type { Address } from "./ip.ts";
+import { verifyToken } from "./known-token.ts";
 import { CALLS_IN_FLIGHT_MAX } from "./limits.ts";
 import { Nonce } from "./nonce.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
+import { broughtBy, claimCapabilities } from "./received.ts";
 import { type Notes, problemResponse, type ReplyOptions, replyTo } from "./record/reply.ts";
 import type { Recorder } from "./record/requests.ts";
 import type { Requested } from "./request/batch.ts";
 import { readBody } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
-import { type PassedOn, readPassedOn, readTimeout } from "./request/headers.ts";
+import { type PassedOn, readTimeout } from "./request/headers.ts";
 import type { HolderSignatures } from "./signature/holder.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
-import { verifyingKey } from "./token/keyring.ts";
-import { parseIdentifier, type VerifiedMacaroon } from "./token/macaroon.ts";
+import type { VerifiedMacaroon } from "./token/macaroon.ts";
 import type { PrefixCache } from "./token/prefix-cache.ts";
-import { verify } from "./token/verify.ts";
 
 export interface GatewayOptions extends EnvelopeOptions {
   /** Does a call where its actor lives: in this process, or at the node that leads its shard. */
@@ -63,6 +64,8 @@ export interface GatewayOptions extends EnvelopeOptions {
   readonly readings: Readings;
   readonly signatures: HolderSignatures;
   readonly replays: ReplayWindow;
+  /** Undefined where there is no master key, as at the edge: what brings capabilities is then done elsewhere. */
+  readonly vault: Vault | undefined;
   readonly callerAddress: CallerAddress;
   /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
   readonly unready: () => Refusal | undefined;
@@ -121,22 +124,24 @@ async function pass(
   if (closed !== undefined) return closed;
   const timeout_ms = readTimeout(request.headers.get("request-timeout-ms"));
   if (isRefusal(timeout_ms)) return timeout_ms;
-  const passedOn = readPassedOn(request.headers.get(HOPS_HEADER), request.headers.get(REMAINING_HEADER));
+  const passedOn = passedOnOf(request);
   if (isRefusal(passedOn)) return passedOn;
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
+  const url = addressedUrl(request, passedOn);
+  if (url === null) return refuse("malformed_request", "the request's host and path are no URL");
   if (passedOn.hops > 0) {
-    const stranger = await gate.meetPeer(URL.parse(request.url)?.host ?? "");
+    const stranger = await gate.meetPeer(url.host);
     if (stranger !== undefined) return stranger;
   }
-  const envelope = openEnvelope(gate, request);
-  if (isRefusal(envelope)) return asArrived(envelope, request);
+  const envelope = openEnvelope(gate, request, url, passedOn);
+  if (isRefusal(envelope)) return asArrived(envelope, request, url);
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
   if (envelope.target.message !== undefined) notes.message = envelope.target.message;
 
   const token = verifyCaller(gate, envelope);
-  if (isRefusal(token)) return asArrived(token, request);
+  if (isRefusal(token)) return asArrived(token, request, url);
   notes.signer = envelope.signature.keyid;
 
   // The signature covers the digest, so the caller is known before the body takes memory and a slot.
@@ -144,7 +149,7 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0);
+    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0, envelope.edgeKey);
     const caller = { envelope, token, address };
     const outcome = await passBody(gate, request, caller, passedOn, deadline_ms, notes);
     if (outcome instanceof Response) notes.hop = "sent";
@@ -207,8 +212,11 @@ async function passCall(
   notes: Notes,
 ): Promise<Answer | Response | Refusal> {
   const { envelope, incoming, digest, deadline_ms } = known;
-  const word = readWord(envelope.target, incoming.body);
-  if (isRefusal(word)) return word;
+  const read = readWord(envelope.target, incoming.body);
+  if (isRefusal(read)) return read;
+  const claimed = claimCapabilities(envelope.target, read);
+  if (isRefusal(claimed)) return claimed;
+  const { word, claims } = claimed;
   notes.message = word.map(({ message }) => message).join(",");
   const authority = authorityOf(gate, known);
   if (isRefusal(authority)) return authority;
@@ -219,11 +227,15 @@ async function passCall(
   if (isRefusal(actor)) return actor;
   const messages = typedWord(gate, envelope.target, actor, word, ask);
   if (isRefusal(messages)) return messages;
-  const call = composeCall(gate, envelope, grant, actor, messages, digest, known);
+  const brought = broughtBy(gate, envelope, incoming.request, claims);
+  if (isRefusal(brought)) return brought;
+  const call = composeCall(gate, envelope, grant, actor, messages, digest, { ...known, ...brought });
   if (isRefusal(call)) return call;
 
-  if (isForAnyNode(call, actor.stateless, gate.protocols))
-    return gate.monotonic_ms() < deadline_ms ? answerHere(call, incoming.admit) : late();
+  const { vault } = gate;
+  const canRun = actor.run !== undefined && (vault !== undefined || claims.length === 0);
+  if (canRun && isForAnyNode(call, actor.stateless, gate.protocols))
+    return gate.monotonic_ms() < deadline_ms ? answerHere(call, vault, incoming.admit) : late();
   return gate.call(call, incoming, deadline_ms);
 }
 
@@ -241,32 +253,21 @@ async function passQuestion(gate: GatewayOptions, known: Known): Promise<Answer 
   if (isRefusal(question)) return question;
   const position = await gate.describe(question, incoming, deadline_ms);
   if (isRefusal(position) || position instanceof Response) return position;
-  return { reply: describe(position, target, grant, actor), kept: false };
+  if (gate.vault === undefined)
+    throw new Error("a node without a vault leads no actor that it could describe");
+  const key = gate.vault.publicKey(`${target.tenant}/${target.type}/${target.id}`);
+  return { reply: describe(position, target, grant, actor, key), kept: false };
 }
 
 /** The token's HMAC chain, what was revoked, the request's signature: from here on the caller is known. */
 function verifyCaller(gate: GatewayOptions, envelope: Envelope): VerifiedMacaroon | Refusal {
   const { tokens, signature, tenant } = envelope;
-  const [macaroon, ...discharges] = tokens;
-  const identifier = parseIdentifier(macaroon.identifier);
-  if (identifier === undefined || identifier.tenant !== tenant.name)
-    return refuse("token_invalid", `the token was not minted by tenant ${tenant.name}`, { token: 0 });
-  const key = verifyingKey(tenant.keyring, identifier.kid);
-  if (key === undefined)
-    return refuse("token_invalid", `the token's key ${identifier.kid} is not in use`, { token: 0 });
-  const chain = gate.prefixes.chainOf(identifier, key.secret, macaroon);
-  const token = verify(macaroon, key.secret, discharges, chain.tails);
-  if (isRefusal(token)) return token;
-  const revoked = tenant.revoked.refuse(token, signature.keyid);
-  if (revoked !== undefined) {
-    chain.forget(revoked);
-    return revoked;
-  }
-
+  const known = verifyToken(gate, tenant, tokens, signature.keyid);
+  if (isRefusal(known)) return known;
   if (!gate.signatures.verifyRequest(signature.keyid, signature.base, signature.signature))
     return refuse("signature_invalid", "the signature does not verify over the request as it arrived");
-  chain.keep();
-  return token;
+  known.keep();
+  return known.token;
 }
 
 function authorityOf(

@@ -208,6 +208,38 @@ export const IDEMPOTENCY_RETENTION_MS = 10 * 60_000;
 export const IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX = 250_000;
 /** The same in bytes of keys and replies: a handler that answers a megabyte must not fill the node. */
 export const IDEMPOTENCY_BYTES_PER_ACTOR_MAX = 64 * 1024 * 1024;
+/** Capabilities that come with one call: each is a chain to verify, with up to eight delegations of 1 ms each. */
+export const CAPABILITIES_PER_CALL_MAX = 8;
+/** One of them as text, with its discharges: it is sent in a header, beside the signature fields. */
+export const CAPABILITY_LENGTH_MAX = 24 * 1024;
+/** Capabilities that one call hands on, in its reply and with its sends: each is a signature by the actor, 1 ms. */
+export const CAPABILITIES_HANDED_ON_MAX = 16;
+/** Capabilities that one actor holds: its handler is told of all of them at each turn, in 100 bytes each. */
+export const CAPABILITIES_HELD_MAX = 256;
+/** The same in characters as they are sealed: they are part of the actor's record. */
+export const CAPABILITIES_HELD_LENGTH_MAX = 1024 * 1024;
+/** Public keys of actors that a node keeps at hand: each costs a third of a millisecond to derive. */
+export const ACTOR_KEYS_CACHED_MAX = 4096;
+/** Sends of one call, of all its turns together. */
+export const SENDS_PER_CALL_MAX = 16;
+/** Sends of one actor that are not delivered yet: where a receiver is down, the sender is slowed down before it is full. */
+export const OUTBOX_SENDS_MAX = 1024;
+/** The same in characters of arguments and sealed capabilities: they are part of the actor's record. */
+export const OUTBOX_LENGTH_MAX = 4 * 1024 * 1024;
+/** A send that could not be delivered for so long is given up: an outage of a night must not lose any. */
+export const SEND_LIFETIME_MS = 24 * 3_600_000;
+/** How long a receiver remembers the last send that it took from an actor: past the send's lifetime, by more than clocks
+ * differ and signed requests live, so none is taken twice. */
+export const SENDER_RETENTION_MS = SEND_LIFETIME_MS + 3_600_000;
+/** Actors whose last send one actor remembers, at about 200 bytes. Full means refused and tried again, never forgotten. */
+export const SENDERS_PER_ACTOR_MAX = 16_384;
+/** One attempt to deliver: a shard that moves is back within seconds. */
+export const SEND_TIMEOUT_MS = 30_000;
+/** The pause after a failed attempt, doubled for each further one, up to the second number. */
+export const SEND_BACKOFF_MS_MIN = 100;
+export const SEND_BACKOFF_MS_MAX = 30_000;
+/** Deliveries under way at once, on the node: a hundredth of the calls that it takes, so nobody waits behind them. */
+export const DELIVERIES_AT_ONCE = 64;
 /** An actor that nobody called for this long leaves memory: to read it again costs one round trip to the store. */
 export const ACTOR_IDLE_MS = 5 * 60_000;
 /** What the actors in memory may take together, of a heap of 2 to 4 GiB; each open shard has an equal share of it. Past
@@ -340,6 +372,19 @@ export const PLACE_RETRY_MS = 50;
  * Half a million actors, which is as many as there can be, are looked at in 11 ms. */
 export const ACTORS_SWEEP_MS = 1_000;
 
+// ── Edge ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How old an edge node's knowledge of a tenant may be before a request waits for news: with the look itself, what was
+ * revoked is in force within 2 s. */
+export const EDGE_KNOWLEDGE_MS_MAX = 1_500;
+/** How long a request waits for news: a store that hangs is ridden out with what is known, until that is too old. */
+export const EDGE_PATIENCE_MS = 3_000;
+/** A look that has taken so long was cut off with the request that began it: one read of a store and its retries end
+ * before. */
+export const EDGE_LOOK_MS_MAX = 25_000;
+/** Edge nodes of one tenant: its ring is one object with a copy for each, of 10 KB at most. */
+export const EDGES_PER_TENANT_MAX = 64;
+
 // ── Supervisor ───────────────────────────────────────────────────────────────────────────────────────────
 
 /** How often a node tells its supervisor that its loop turns, and what its threads are at. */
@@ -420,6 +465,8 @@ export const TURN_THREADS_MAX = 64;
 export const TURN_THREAD_HEAP_MB = 128;
 /** A thread that has died before it was ready is replaced after so long: it died of its surroundings. */
 export const TURN_THREAD_RETRY_MS = 1_000;
+/** Niceness of threads that run long turns: where cores are short, the gate has nine times as much as such a thread. */
+export const TURN_THREAD_NICENESS = 10;
 /** Turns of one tenant that wait for a thread, and their inputs: 64 of full size, or 1,024 usual ones, which take 0.1 s. */
 export const TURNS_WAITING_PER_TENANT_MAX = 1024;
 export const TURN_BYTES_WAITING_PER_TENANT_MAX = 64 * 1024 * 1024;
@@ -427,7 +474,7 @@ export const TURN_BYTES_WAITING_PER_TENANT_MAX = 64 * 1024 * 1024;
 export const TURN_QUANTUM_US = 1_000;
 /** A brief turn: whoever waits for it does not notice. */
 export const TURN_BRIEF_US_MAX = 2_000;
-/** For how many times as long as a longer turn took its tenant does not get the last thread: of a hundred turns of others
+/** For how many times as long as a longer turn took its tenant does not get the kept thread: of a hundred turns of others
  * one at most comes upon such a thread. */
 export const TURN_LONG_BARRED_FACTOR = 100;
 /** Modules in quarantine: one is one too many. They are one object, read by every node. */

@@ -9,12 +9,13 @@
  * Only what the log still holds can be run again: a checkpoint keeps states and not the turns that led to them.
  */
 import { type Actor, take } from "./actor/actor.ts";
-import { decodeEntry, type ParsedEntry, stateAfter } from "./actor/entry.ts";
+import { decodeLine, isDelivery, type ParsedEntry, stateAfter } from "./actor/entry.ts";
 import { readRecord } from "./actor/record.ts";
 import { History, type Place } from "./cluster/history.ts";
 import { used } from "./cluster/refusals.ts";
 import { runTurn } from "./dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import type { Json } from "./json.ts";
 import { REPLAY_DIFFERENCES_MAX, SHARD_CHECKS_MAX } from "./limits.ts";
 import { hashOf, moduleKey } from "./publish.ts";
 import { checkShard } from "./shard-check.ts";
@@ -113,11 +114,17 @@ class Replay {
   }
 
   async visit(text: string, place: Place): Promise<Refusal | undefined> {
-    const entry = used("record", `${this.#shard}/${place.slot}/${place.index}`, () => decodeEntry(text));
+    const entry = used("record", `${this.#shard}/${place.slot}/${place.index}`, () => decodeLine(text));
     if (isRefusal(entry)) return entry;
     if (!this.#isOfScope(entry.actor)) return undefined;
     const actor = await this.#actor(entry.actor);
     if (actor === undefined || isRefusal(actor)) return actor;
+    if (!isDelivery(entry)) return this.#visitCall(entry, actor, place);
+    take(actor, entry, undefined);
+    return undefined;
+  }
+
+  async #visitCall(entry: ParsedEntry, actor: Actor, place: Place): Promise<Refusal | undefined> {
     const report = (detail: string): void => this.#report({ ...place, actor: entry.actor, detail });
     let after: string | undefined;
     try {
@@ -196,15 +203,18 @@ class Replay {
 /** The first difference between an entry and its turns, run again; a clause, `undefined` where there is none. */
 function differenceIn(
   entry: ParsedEntry,
-  { state: before, behaviour }: Actor,
+  { state: before, behaviour, capabilities }: Actor,
   after: string | undefined,
   module: WebAssembly.Module,
 ): string | undefined {
   const actor = entry.actor.slice(entry.actor.indexOf("/") + 1);
   let state = before;
   let become = behaviour?.name;
+  const held = [...capabilities.values()].map(({ note }) => note);
+  const caps = [...held, ...(entry.caps ?? []).map(([note]) => note)];
+  const sends: Json[] = [];
   for (const [index, [message, args, seed, reply, fuel]] of entry.turns.entries()) {
-    const ran = runTurn(module, { state, message, args, now_ms: entry.at, seed, actor });
+    const ran = runTurn(module, { state, message, args, now_ms: entry.at, seed, actor, caps });
     const which = entry.batch ? `${message} (call ${index})` : message;
     if (isRefusal(ran)) return `${which} is refused now: ${ran.code}: ${ran.detail}`;
     const replies = compared("reply", JSON.stringify(reply), JSON.stringify(ran.reply));
@@ -213,8 +223,14 @@ function differenceIn(
     if (different !== undefined) return `${which}: ${different}`;
     state = ran.state ?? state;
     become = ran.become ?? become;
+    sends.push(...(ran.sends ?? []).map(({ to, message: sent, args: given }) => [to, sent, given]));
   }
-  return compared("new state", after ?? before, state) ?? compared("behaviour", entry.behaviour[2], become);
+  const sent = (entry.sends ?? []).map(([, to, , name, given]) => [to, name, given]);
+  return (
+    compared("new state", after ?? before, state) ??
+    compared("behaviour", entry.behaviour[2], become) ??
+    compared("sends", JSON.stringify(sent), JSON.stringify(sends))
+  );
 }
 
 function compared(what: string, then: string | undefined, now: string | undefined): string | undefined {

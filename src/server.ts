@@ -13,17 +13,18 @@ import { CallerAddress } from "./caller-address.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { ensureMeta } from "./cluster/meta.ts";
 import { draining, unknownNode } from "./cluster/refusals.ts";
+import { Courier } from "./courier.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
-import type { Range } from "./ip.ts";
+import { StoredHandlers } from "./handlers.ts";
 import { COMMIT_WINDOW, DRAIN_GRACE_MS, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
-import { type Blamed, Quarantine, quarantine } from "./quarantine.ts";
+import { Quarantine, quarantine } from "./quarantine.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
-import type { Secret } from "./secret.ts";
 import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
+import type { ServerOptions } from "./server/options.ts";
 import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
 import type { TurnReport } from "./server/supervision.ts";
@@ -34,34 +35,9 @@ import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
 import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
-import type { Store } from "./store/contract.ts";
+import { openWith, TenantDirectory } from "./tenants.ts";
 import { PrefixCache } from "./token/prefix-cache.ts";
-
-export interface ServerOptions {
-  readonly store: Store;
-  readonly master: Secret;
-  readonly host: string;
-  /** 0 takes any free port. */
-  readonly port: number;
-  /** Further hosts (with their port, where it is not the scheme's) under which callers address this node. */
-  readonly authorities: readonly string[];
-  /** Proxies in front of the node: what they say of the caller's address is believed. */
-  readonly trustedProxies?: readonly Range[];
-  /** Where other nodes reach this one; where it listens, unless told. */
-  readonly advertise?: string;
-  /** How long it may be silent before others take over. */
-  readonly leaseTtl_ms?: number;
-  /** Of a new store. */
-  readonly shards?: number;
-  /** Group commits of one shard in flight at once. */
-  readonly window?: number;
-  /** Threads that run turns; by the machine's cores, unless told. */
-  readonly turnThreads?: number;
-  /** Modules that are to go into quarantine before anything is served. */
-  readonly blamed?: readonly Blamed[];
-  /** Request lines and the node's own events, one JSON document each. */
-  readonly write: (line: string) => void;
-}
+import { MasterVault } from "./vault.ts";
 
 export interface Server {
   readonly url: string;
@@ -108,14 +84,18 @@ class GatewayNode implements Server {
     this.#options = options;
     const { turnThreads: threads = usualThreads() } = options;
     this.#turns = new TurnPool({ threads, now_ms: () => performance.now() });
+    const quarantined = new Quarantine();
     this.#tenants = new Follower({
       store: options.store,
-      master: options.master,
-      turns: this.#turns,
-      quarantine: new Quarantine(),
-      now_ms: () => performance.now(),
+      directory: new TenantDirectory({
+        store: options.store,
+        openKeys: openWith(options.master),
+        handlers: new StoredHandlers(options.store, this.#turns),
+        quarantine: quarantined,
+      }),
+      quarantine: quarantined,
+      ...CLOCK,
       wall_ms: () => Date.now(),
-      sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
       problem: (detail) => {
         // What the end of the node cuts off is no news.
         if (!this.#closed) this.#event("tenant_not_read", detail);
@@ -159,11 +139,7 @@ class GatewayNode implements Server {
     const meta = await ensureMeta(store, shards, toHex(randomBytes(16)));
     if (isRefusal(meta)) return meta;
     // First the address, then the shards: a node that cannot listen must not have taken any from one that does.
-    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
-    const http = createHttp(
-      (request, peer) =>
-        this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8))),
-    );
+    const http = createHttp((request, peer) => this.#answer(request, peer));
     await listen(http, this.#options.host, this.#options.port);
     this.#http = http;
     const { url, authorities } = addressOf(http);
@@ -178,11 +154,28 @@ class GatewayNode implements Server {
     return undefined;
   }
 
+  async #answer(request: Request, peer: string | undefined): Promise<Response> {
+    const starting = refuse("overloaded", "the node is starting", { retry_after_ms: 1000 });
+    return this.#app?.fetch(request, { peer }) ?? problemResponse(starting, toHex(randomBytes(8)));
+  }
+
+  /** What actors send meets this node's own gate. */
+  #courier(vault: MasterVault): Courier {
+    return new Courier({
+      vault,
+      ask: (request) => this.#answer(request, undefined),
+      url: this.url,
+      wall_ms: () => Date.now(),
+      random: (length) => randomBytes(length),
+    });
+  }
+
   async #startShards(shardCount: number, authorities: ReadonlySet<string>): Promise<Refusal | undefined> {
     const { store, master, advertise, trustedProxies = [] } = this.#options;
     const { leaseTtl_ms = LEASE_TTL_MS, window = COMMIT_WINDOW } = this.#options;
     const protocols = createProtocolCache();
     const replays = new ReplayWindow();
+    const vault = new MasterVault(master, (length) => randomBytes(length));
     const shards = new Shards({
       store,
       clock: CLOCK,
@@ -200,6 +193,7 @@ class GatewayNode implements Server {
       protocols,
       replays,
       send: this.#sender.send,
+      courier: this.#courier(vault),
       lost: (why) => this.#stepDown(why),
       event: (event, shard, detail) => this.#event(event, detail, { shard }),
     });
@@ -216,6 +210,7 @@ class GatewayNode implements Server {
       readings: new Readings(),
       signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays,
+      vault,
       challenges: new Challenges(master),
       callerAddress: new CallerAddress(trustedProxies, master),
       answersTo,

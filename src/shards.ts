@@ -13,11 +13,14 @@ import type { ShardLog } from "./cluster/log.ts";
 import { Member, type MemberOptions, type Place } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
 import { moving } from "./cluster/refusals.ts";
+import type { Courier } from "./courier.ts";
+import { Deliveries, Few } from "./deliveries.ts";
 import { isRefusal, late, type Refusal } from "./errors.ts";
 import {
   ACTORS_BYTES_MAX,
   ACTORS_SWEEP_MS,
   COMPLAINTS_KEPT,
+  DELIVERIES_AT_ONCE,
   PLACE_PATIENCE_MS,
   PLACE_RETRY_MS,
 } from "./limits.ts";
@@ -31,17 +34,25 @@ export interface ShardsOptions
   readonly protocols: ProtocolCache;
   readonly replays: ReplayWindow;
   readonly send: Send;
+  /** Delivers what actors send, and holds their secrets. */
+  readonly courier: Courier;
   /** What an operator should know, with the shard that it is about; what lasts, once. */
   readonly event: (event: ShardEvent, shard: number, detail: string) => void;
 }
 
-/** `shard_stopped`: it cannot be opened. `actor_unreadable`, `checkpoint_failed`: it works, but not all of it. */
+/**
+ * `shard_stopped`: it cannot be opened. `actor_unreadable`, `checkpoint_failed`, `send_failed`: it works, but not all of
+ * it. `send_refused`, `send_given_up`: what an actor has sent will not be delivered.
+ */
 export type ShardEvent =
   | "shard_opened"
   | "shard_closed"
   | "shard_stopped"
   | "actor_unreadable"
-  | "checkpoint_failed";
+  | "checkpoint_failed"
+  | "send_failed"
+  | "send_refused"
+  | "send_given_up";
 
 /** What is done where an actor lives. */
 type Work<T> = (shard: Shard) => Promise<T | Refusal>;
@@ -52,6 +63,7 @@ export class Shards {
   readonly #open = new Map<number, { readonly shard: Shard; readonly actors: Actors }>();
   /** What is wrong with a shard and was said: tried again every second, it would be said every second. */
   readonly #said = new Map<number, Set<string>>();
+  readonly #few = new Few(DELIVERIES_AT_ONCE);
   #ended = false;
 
   constructor(options: ShardsOptions) {
@@ -173,7 +185,7 @@ export class Shards {
   }
 
   #opened(shard: number, log: ShardLog, actors: Actors): void {
-    const { clock, protocols, replays, event } = this.#options;
+    const { clock, protocols, replays, courier, event } = this.#options;
     replays.restoreForgotten(actors.forgottenNonces);
     for (const [key, until_s] of actors.nonces()) replays.restore(key, until_s, clock.now_ms() / 1000);
     const compile = (text: string) => protocols.get(text);
@@ -185,10 +197,28 @@ export class Shards {
     };
     const engine = { compile, step: stepAll, widening: findWidening };
     const now_ms = () => clock.now_ms();
-    const runtime = new Shard({ actors, log, protocols: engine, read, now_ms });
+    const runtime = new Shard({
+      actors,
+      log,
+      protocols: engine,
+      read,
+      vault: courier.vault,
+      sent: (address) => deliveries.look(address),
+      now_ms,
+    });
+    const deliveries = new Deliveries({
+      shard: runtime,
+      attempt: (address, send) => courier.attempt(address, send),
+      wall_ms: courier.wall_ms,
+      few: this.#few,
+      clock,
+      ended: () => log.ended !== undefined,
+      report: (what, detail) => event(what, shard, detail),
+    });
     this.#open.set(shard, { shard: runtime, actors });
     this.#said.delete(shard);
     event("shard_opened", shard, `epoch ${log.epoch}`);
+    for (const address of actors.sending) deliveries.look(address);
   }
 
   #closed(shard: number, why: Refusal): void {

@@ -50,9 +50,9 @@ describe("the demo's policies", () => {
   );
   const policy = accepted(parsePolicies("policies/demo", files));
 
-  test("are a bank account and a release, whose tokens must be bound", () => {
+  test("are a bank account, a quorum and a release, whose tokens must be bound", () => {
     expect(policy).toMatchObject({ tenant: "demo", holder: "required" });
-    expect(Object.keys(policy.actors)).toEqual(["account", "release"]);
+    expect(Object.keys(policy.actors)).toEqual(["account", "quorum", "release"]);
     expect(Object.keys(policy.actors["account"]?.messages ?? {})).toEqual([
       "open",
       "deposit",

@@ -1,10 +1,13 @@
 /**
  * One actor, and what an entry does to it: the only way in which an actor changes, live and at recovery alike.
  */
+import { type HeldCapability, heldAfter, sealedFor } from "./capabilities.ts";
 import type { CountState } from "./counts.ts";
-import { type Entry, replyOf } from "./entry.ts";
+import { type Delivery, type Entry, isDelivery, replyOf } from "./entry.ts";
+import { Outbox, referred } from "./outbox.ts";
 import { PerRoot } from "./per-root.ts";
 import { Replies } from "./replies.ts";
+import { Senders } from "./senders.ts";
 
 /** Where the monitor of the actor's behaviour stands. */
 export interface Behaviour {
@@ -38,6 +41,13 @@ export interface Actor {
   /** Of `uses` and `rate` caveats: calls that took effect. */
   readonly counts: PerRoot<{ readonly state: CountState; readonly until_ms: number | null }>;
   readonly replies: Replies;
+  /** Those that its state refers to, by id. */
+  capabilities: ReadonlyMap<number, HeldCapability>;
+  readonly outbox: Outbox;
+  /** The actors whose sends it has taken. */
+  readonly senders: Senders;
+  /** Numbers that were never used: of a capability, of a send. */
+  readonly next: { capability: number; send: number };
 }
 
 /** One never met has no state and stands at the start of everything. */
@@ -48,11 +58,20 @@ export function blank(): Actor {
     monitors: new PerRoot(),
     counts: new PerRoot(),
     replies: new Replies(),
+    capabilities: new Map(),
+    outbox: new Outbox(),
+    senders: new Senders(),
+    next: { capability: 0, send: 0 },
   };
 }
 
 /** @param state the new one; `undefined` where the turn left it as it was */
-export function take(actor: Actor, entry: Entry, state: string | undefined): void {
+export function take(actor: Actor, entry: Entry | Delivery, state: string | undefined): void {
+  if (isDelivery(entry)) actor.outbox.delete(entry.delivered[0]);
+  else takeCall(actor, entry, state);
+}
+
+function takeCall(actor: Actor, entry: Entry, state: string | undefined): void {
   if (state !== undefined) actor.state = state;
   const behaviour = moved(actor.behaviour, entry);
   const begun = actor.state !== undefined || behaviour.state !== 0 || behaviour.name !== undefined;
@@ -68,8 +87,23 @@ export function take(actor: Actor, entry: Entry, state: string | undefined): voi
   actor.replies.forget(entry.at);
   if (entry.kept !== undefined) {
     const [key, digest, until_ms] = entry.kept;
-    actor.replies.set(key, { digest, reply: replyOf(entry), until_ms });
+    const reply = replyOf(entry);
+    const caps = sealedFor(reply, actor.capabilities, entry.caps ?? []);
+    actor.replies.set(key, { digest, reply, caps, until_ms });
   }
+  actor.senders.forget(entry.at);
+  if (entry.sender !== undefined) actor.senders.set(entry.sender);
+  takeCapabilities(actor, entry);
+}
+
+/** What came with a call and what it sent; the sends keep what they refer to, whatever becomes of the state. */
+function takeCapabilities(actor: Actor, { at, caps = [], holds, sends = [] }: Entry): void {
+  for (const record of sends) {
+    actor.outbox.add({ record, caps: sealedFor(referred(record), actor.capabilities, caps), at_ms: at });
+    actor.next.send = record[0] + 1;
+  }
+  if (holds !== undefined) actor.capabilities = heldAfter(actor.capabilities, caps, holds);
+  for (const [{ id }] of caps) actor.next.capability = id + 1;
 }
 
 function moved(before: Behaviour | undefined, { behaviour, token }: Entry): Behaviour {
@@ -86,8 +120,11 @@ const ACTOR_BYTES = 1024;
 const ITEM_BYTES = 256;
 
 /** About what the actor takes in memory. */
-export function bytesOf({ state, monitors, counts, replies }: Actor): number {
+export function bytesOf(actor: Actor): number {
+  const { state, monitors, counts, replies, capabilities, outbox, senders } = actor;
   // A count is an array of up to 34 numbers: two items.
-  const items = monitors.size + 2 * counts.size + replies.size;
-  return ACTOR_BYTES + items * ITEM_BYTES + (state?.length ?? 0) + replies.bytes;
+  const counted = monitors.size + 2 * counts.size + replies.size + senders.size;
+  let texts = (state?.length ?? 0) + replies.bytes + outbox.length;
+  for (const { sealed } of capabilities.values()) texts += sealed.length;
+  return ACTOR_BYTES + (counted + capabilities.size + outbox.size) * ITEM_BYTES + texts;
 }

@@ -11,7 +11,7 @@ import { ACTOR_IDLE_MS, ACTORS_BYTES_MAX } from "../limits.ts";
 import { joined, type Stretch } from "../stretches.ts";
 import { type Actor, bytesOf, take } from "./actor.ts";
 import { Captured, type Source } from "./capture.ts";
-import { decodeEntry, type Entry, type NonceRecord } from "./entry.ts";
+import { type Delivery, decodeLine, type Entry, isDelivery, type NonceRecord } from "./entry.ts";
 import { arrays, readRecord } from "./record.ts";
 
 interface Held {
@@ -23,12 +23,6 @@ interface Held {
   calls: number;
 }
 
-/** What a checkpoint says of the shard beside its actors. */
-interface NoncesLine {
-  readonly nonces: readonly NonceRecord[];
-  readonly forgotten?: readonly Stretch[];
-}
-
 export class Actors implements Records {
   /** In memory, the least recently called first. */
   readonly #held = new Map<string, Held>();
@@ -37,6 +31,8 @@ export class Actors implements Records {
   readonly #overlays = new Map<string, string[]>();
   readonly #nonces = new Map<string, number>();
   #forgottenNonces: readonly Stretch[] = [];
+  /** How many sends wait in each actor's outbox, in memory or not; none where none do. */
+  readonly #outboxes = new Map<string, number>();
   /** Since the last capture; what that one holds is durable only when it is settled. */
   #changed = new Set<string>();
   #captured: Captured | undefined;
@@ -113,11 +109,11 @@ export class Actors implements Records {
   }
 
   /**
-   * The effect of a call on an actor in memory.
+   * The effect of a call, or of a delivery, on an actor in memory.
    *
    * @param state the new one; `undefined` where the turn left it as it was
    */
-  change(entry: Entry, state: string | undefined): void {
+  change(entry: Entry | Delivery, state: string | undefined): void {
     const held = this.#held.get(entry.actor);
     if (held === undefined) throw new Error(`${entry.actor} is not in memory`);
     this.#captured?.keep(entry.actor);
@@ -129,7 +125,7 @@ export class Actors implements Records {
   }
 
   apply(text: string): void {
-    const entry = decodeEntry(text);
+    const entry = decodeLine(text);
     // Behind the back of who has read the record, or captured it, the entry would be lost.
     if (this.#held.has(entry.actor) || this.#captured !== undefined)
       throw new Error(`the history of ${entry.actor} is in use before all of it is known`);
@@ -140,9 +136,15 @@ export class Actors implements Records {
   }
 
   restore(line: string): void {
-    const { nonces, forgotten = [] } = JSON.parse(line) as NoncesLine;
+    const { nonces = [], forgotten = [], outboxes = [] } = JSON.parse(line) as CommonLine;
     for (const [key, until_s] of nonces) this.#nonces.set(key, until_s);
     for (const stretch of forgotten) this.#forgottenNonces = joined(this.#forgottenNonces, stretch);
+    for (const [address, sends] of outboxes) this.#outboxes.set(address, sends);
+  }
+
+  /** Actors with sends that are not delivered. */
+  get sending(): Iterable<string> {
+    return this.#outboxes.keys();
   }
 
   /** Requests that took effect and must not be taken again. */
@@ -174,7 +176,8 @@ export class Actors implements Records {
     if (this.#captured !== undefined) throw new Error("the last capture is not settled");
     const forgotten = `{"nonces":[],"forgotten":${JSON.stringify(this.#forgottenNonces)}}`;
     const nonces = [...arrays<NonceRecord>(this.#nonces)].map((array) => `{"nonces":${array}}`);
-    const common = this.#forgottenNonces.length === 0 ? nonces : [forgotten, ...nonces];
+    const outboxes = [...arrays(this.#outboxes)].map((array) => `{"outboxes":${array}}`);
+    const common = [...(this.#forgottenNonces.length === 0 ? [] : [forgotten]), ...nonces, ...outboxes];
     const sources = new Map([...this.#changed].map((key) => [key, this.#source(key)]));
     const captured = new Captured(common, sources, this.#at_ms, (durable) => {
       this.#settle(captured, durable);
@@ -217,9 +220,22 @@ export class Actors implements Records {
   }
 
   /** What every entry leaves with the shard. */
-  #note({ actor, at, nonce: [key, until_s] }: Entry): void {
-    this.#changed.add(actor);
-    this.#at_ms = at;
+  #note(entry: Entry | Delivery): void {
+    this.#changed.add(entry.actor);
+    this.#at_ms = entry.at;
+    const sent = isDelivery(entry) ? -1 : (entry.sends?.length ?? 0);
+    const sending = (this.#outboxes.get(entry.actor) ?? 0) + sent;
+    if (sending > 0) this.#outboxes.set(entry.actor, sending);
+    else this.#outboxes.delete(entry.actor);
+    if (isDelivery(entry)) return;
+    const [key, until_s] = entry.nonce;
     this.#nonces.set(key, until_s);
   }
+}
+
+/** A line of a checkpoint that belongs to no actor. */
+interface CommonLine {
+  readonly nonces?: readonly NonceRecord[];
+  readonly forgotten?: readonly Stretch[];
+  readonly outboxes?: readonly (readonly [address: string, sends: number])[];
 }

@@ -4,7 +4,9 @@
  *     {"v":3,"actor":"t/account/1","at":…,"signer":"…","token":["<root>","<digest>"],
  *      "handler":"<hash>","turns":[["deposit",<args>,"<seed>",<reply>,<fuel>]],"behaviour":["open ; …",1],
  *      "monitors":[["<id>",2,<until>]],"counts":[["<id>",[3],<until>]],"kept":["<key>","<digest>",<until>],
- *      "nonce":["<key>",<until>],"delta":[<start>,"<between>",<end>,<CRC-32>]}
+ *      "nonce":["<key>",<until>],"caps":[[{"id":4,"actor":"account/2"},"<sealed>"]],"holds":[4],
+ *      "sends":[[0,4,"account/2","deposit",<args>]],"sender":["<key>",7,<until>],
+ *      "delta":[<start>,"<between>",<end>,<CRC-32>]}
  *
  * A batch is one entry, too, with a turn for each of its calls and `"batch":true`. An entry holds the inputs of its
  * turns, with the handler that ran them and the fuel that they took (so that `postern replay` can run them again and
@@ -12,8 +14,10 @@
  * splice of the one before (`delta`), or, where that is not shorter, whole (`state`); neither means unchanged.
  */
 import type { Json } from "../json.ts";
+import type { CapabilityRecord } from "./capabilities.ts";
 import type { CountRecord } from "./counts.ts";
 import { applyDelta, type Delta, deltaOf } from "./delta.ts";
+import type { SendRecord } from "./outbox.ts";
 
 /** `[nonce of the root, digest of the last tail]`: the token by which a call came, as far as everybody may know it. */
 export type TokenRecord = readonly [root: string, digest: string];
@@ -31,6 +35,9 @@ export type NonceRecord = readonly [key: string, until_s: number];
  * there was a replay wrote no fuel.
  */
 export type TurnRecord = readonly [message: string, args: Json, seed: string, reply: Json, fuel?: number];
+
+/** `[public key, number, until]`: the last send that was taken from an actor, whose key that is. */
+export type SenderRecord = readonly [key: string, number: number, until_ms: number];
 
 export interface Entry {
   readonly v: 3;
@@ -55,6 +62,25 @@ export interface Entry {
   readonly counts?: readonly CountRecord[];
   readonly kept?: ReplyRecord;
   readonly nonce: NonceRecord;
+  /** What came with the call. */
+  readonly caps?: readonly CapabilityRecord[];
+  /** Ids of the capabilities that the actor holds after it, where they are others than before. */
+  readonly holds?: readonly number[];
+  /** What the turns sent: it leaves when the entry is durable. */
+  readonly sends?: readonly SendRecord[];
+  /** The call was a send itself, by that actor. */
+  readonly sender?: SenderRecord;
+}
+
+/** The end of a send: `{"v":3,"actor":"t/order/1","at":…,"delivered":[7,"done"]}`. It leaves the actor's outbox. */
+export interface Delivery {
+  readonly v: 3;
+  /** `tenant/type/id` of the sender. */
+  readonly actor: string;
+  /** ms since the epoch. */
+  readonly at: number;
+  /** The send's number, and what became of it: `done`, `given_up`, or the code of the refusal. */
+  readonly delivered: readonly [number: number, outcome: string];
 }
 
 interface Answered extends Pick<Entry, "turns"> {
@@ -88,11 +114,22 @@ function stateMember(before: string | undefined, after: string): string {
   return delta.length < whole.length ? delta : whole;
 }
 
-/** Throws on what was not written by `encodeEntry`: its object passed its checksum, so that is a bug. */
+/** A line of the log. Throws on what this version has not written: its object passed its checksum, so that is a bug. */
+export function decodeLine(text: string): ParsedEntry | Delivery {
+  const line = JSON.parse(text) as ParsedEntry | Delivery;
+  if (line.v !== 3) throw new Error(`a log entry has version ${String(line.v)}; this version reads 3`);
+  return line;
+}
+
+export function isDelivery(line: Entry | Delivery): line is Delivery {
+  return "delivered" in line;
+}
+
+/** An entry of a call. Throws on what was not written by `encodeEntry`. */
 export function decodeEntry(text: string): ParsedEntry {
-  const entry = JSON.parse(text) as ParsedEntry;
-  if (entry.v !== 3) throw new Error(`a log entry has version ${String(entry.v)}; this version reads 3`);
-  return entry;
+  const line = decodeLine(text);
+  if (isDelivery(line)) throw new Error("a log entry is that of a delivery");
+  return line;
 }
 
 /**

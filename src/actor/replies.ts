@@ -6,11 +6,14 @@
  */
 import type { Json } from "../json.ts";
 import { IDEMPOTENCY_BYTES_PER_ACTOR_MAX, IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX } from "../limits.ts";
+import type { SealedRecord } from "./capabilities.ts";
 
 export interface KeptReply {
   /** Of message and arguments: the key means this request and no other. */
   readonly digest: string;
   readonly reply: Json;
+  /** The capabilities that it refers to. */
+  readonly caps: readonly SealedRecord[];
   readonly until_ms: number;
 }
 
@@ -36,7 +39,8 @@ export class Replies {
   }
 
   set(key: string, reply: KeptReply): void {
-    const bytes = key.length + reply.digest.length + JSON.stringify(reply.reply).length;
+    const sealed = reply.caps.reduce((length, [, text]) => length + text.length, 0);
+    const bytes = key.length + reply.digest.length + JSON.stringify(reply.reply).length + sealed;
     this.#bytes += bytes - (this.#kept.get(key)?.bytes ?? 0);
     this.#kept.set(key, { ...reply, bytes });
   }

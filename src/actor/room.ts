@@ -38,8 +38,12 @@ export function noRoom(
   );
 }
 
-/** For the reply that the call would keep. */
-export function fullLedger(actor: Actor, { idempotency, now_ms }: Call): Refusal | undefined {
+/** For what the call would leave so that it never takes effect twice: a reply, or the number of a send. */
+export function fullLedger(actor: Actor, { idempotency, sender, now_ms }: Call): Refusal | undefined {
+  if (sender !== undefined && actor.senders.isFull(sender.key, now_ms))
+    return refuse("quota_exceeded", "the actor remembers the sends of as many others as it may", {
+      retry_after_ms: 60_000,
+    });
   if (idempotency === undefined || !actor.replies.isFull(now_ms)) return undefined;
   return refuse("quota_exceeded", "the actor keeps as many replies for retries as it may; some expire soon", {
     retry_after_ms: 60_000,

@@ -13,21 +13,23 @@
  * the request may read once more from the node that leads next, within the request's 60 s.
  */
 import type { ReadRecord } from "../cluster/records.ts";
-import { isRefusal, late, type Refusal, refuse } from "../errors.ts";
+import { isRefusal, late, type Refusal } from "../errors.ts";
 import type { Json } from "../json.ts";
-import { IDEMPOTENCY_RETENTION_MS } from "../limits.ts";
 import type { Automaton } from "../protocol/automaton.ts";
 import type { Residual, Violation } from "../protocol/inclusion.ts";
 import type { Monitor, MonitorStates, MovedByAnother, Step } from "../protocol/monitor.ts";
 import type { Actor } from "./actor.ts";
 import type { Actors } from "./actors.ts";
-import { type CaveatCount, countAll } from "./counts.ts";
-import { BEHAVIOUR, Course, standingOf } from "./course.ts";
-import { type Entry, encodeEntry, type MonitorRecord, replyOf } from "./entry.ts";
+import type { Received, Vault } from "./capabilities.ts";
+import type { CaveatCount } from "./counts.ts";
+import { standingOf } from "./course.ts";
+import { effectOf, keptAnswer } from "./effect.ts";
+import { type Delivery, type Entry, encodeEntry } from "./entry.ts";
 import { Mailboxes } from "./mailboxes.ts";
+import { statesOf } from "./monitors.ts";
+import type { Send } from "./outbox.ts";
 import { messagesFrom, type Position } from "./position.ts";
-import { fullLedger, noRoom } from "./room.ts";
-import { type Message, runWord, type Word } from "./word.ts";
+import type { Message, Word } from "./word.ts";
 
 export interface CaveatMonitor extends Monitor {
   readonly until_ms: number | undefined;
@@ -59,6 +61,10 @@ export interface Call {
   /** Messages that the token allows at all; `undefined` where it does not say. */
   readonly messages: ReadonlySet<string> | undefined;
   readonly idempotency: { readonly key: string; readonly digest: string } | undefined;
+  /** What came with the call; its handles in the arguments are counted from 0 over the whole word. */
+  readonly received: readonly Received[];
+  /** The call is a send of another actor, whose key that is, with its number. */
+  readonly sender: { readonly key: string; readonly number: number } | undefined;
   readonly nonce: { readonly key: string; readonly until_s: number };
 }
 
@@ -69,6 +75,7 @@ export interface Question extends Pick<Call, "tenant" | "actor" | "token" | "beh
 }
 
 export interface Answer {
+  /** As it goes to the caller: capabilities in it are bound to the key that signed the call. */
   readonly reply: Json;
   /** The reply is the kept one of an earlier call with the same idempotency key. */
   readonly kept: boolean;
@@ -103,6 +110,9 @@ export interface ShardOptions {
   readonly protocols: Protocols;
   /** Reads an actor that is not in memory. */
   readonly read: ReadRecord;
+  readonly vault: Vault;
+  /** Told of an actor with something new in its outbox. */
+  readonly sent?: (address: string) => void;
   /** Monotonic. */
   readonly now_ms: () => number;
 }
@@ -113,16 +123,18 @@ type Due = () => Promise<Answer | Refusal>;
 export class Shard {
   readonly #actors: Actors;
   readonly #log: EntryLog;
-  readonly #protocols: Protocols;
+  readonly #means: { readonly protocols: Protocols; readonly vault: Vault };
   readonly #read: ReadRecord;
+  readonly #sent: (address: string) => void;
   readonly #now_ms: () => number;
   readonly #mailboxes = new Mailboxes();
 
-  constructor({ actors, log, protocols, read, now_ms }: ShardOptions) {
+  constructor({ actors, log, protocols, read, vault, sent = () => {}, now_ms }: ShardOptions) {
     this.#actors = actors;
     this.#log = log;
-    this.#protocols = protocols;
+    this.#means = { protocols, vault };
     this.#read = read;
+    this.#sent = sent;
     this.#now_ms = now_ms;
   }
 
@@ -146,11 +158,35 @@ export class Shard {
   /** Changes nothing. */
   describe({ tenant, actor: id, token, ...asked }: Question): Promise<Position | Refusal> {
     return this.#withActor(`${tenant}/${id}`, async (actor) => {
-      const standing = standingOf(actor, asked.behaviour, this.#protocols);
+      const standing = standingOf(actor, asked.behaviour, this.#means.protocols);
       if (isRefusal(standing)) return standing;
       const states = statesOf(actor, token.root);
       const messages = messagesFrom([standing.monitor, ...asked.monitors], states, asked.names);
       return this.#after({ exists: actor.behaviour !== undefined, become: actor.behaviour?.name, messages });
+    });
+  }
+
+  /** Receivers that an actor's outbox has something for, `type/id`. */
+  receivers(address: string): Promise<ReadonlySet<string> | Refusal> {
+    return this.#withActor(address, async ({ outbox }) => outbox.receivers);
+  }
+
+  /** What is to be delivered to a receiver next, once it is durable that it was sent; `undefined` where nothing is. */
+  nextSend(address: string, receiver: string): Promise<Send | Refusal | undefined> {
+    return this.#withActor(address, async ({ outbox }) => {
+      const send = outbox.next(receiver);
+      return (await this.#log.settled()) ?? send;
+    });
+  }
+
+  /** A send has had its final answer: it leaves the outbox. Resolves when that is durable. */
+  delivered(address: string, at: number, delivered: Delivery["delivered"]): Promise<Refusal | undefined> {
+    return this.#withActor(address, async ({ outbox }) => {
+      if (this.#log.ended !== undefined) return this.#log.ended;
+      if (!outbox.has(delivered[0])) return undefined;
+      const delivery: Delivery = { v: 3, actor: address, at, delivered };
+      this.#actors.change(delivery, undefined);
+      return this.#log.append(JSON.stringify(delivery));
     });
   }
 
@@ -174,102 +210,24 @@ export class Shard {
   async #take(address: string, actor: Actor, call: Call): Promise<Due | Refusal> {
     if (this.#log.ended !== undefined) return this.#log.ended;
     if (this.#now_ms() >= call.deadline_ms) return late();
-    const kept = keptReply(actor, call);
+    const kept = keptAnswer({ ...this.#means, address, actor }, call);
     if (kept !== undefined) return () => this.#after(kept);
-    const effect = await this.#effect(actor, call);
+    const effect = await effectOf({ ...this.#means, address, actor }, call);
     if (isRefusal(effect)) return () => this.#after(effect);
-    if ("looked" in effect) return () => this.#after({ reply: effect.looked, kept: false });
+    const { reply } = effect;
+    if (effect.entry === undefined) return () => this.#after({ reply, kept: false });
     // While the turn ran, this node may have lost the shard or given it up. Nobody else may wait from here on.
     if (this.#log.ended !== undefined) return this.#log.ended;
     const entry: Entry = { v: 3, actor: address, ...effect.entry };
     const text = encodeEntry(entry, actor.state, effect.state);
     this.#actors.change(entry, effect.state);
     const appended = this.#log.append(text);
-    return async () => (await appended) ?? { reply: replyOf(entry), kept: false };
+    if (entry.sends !== undefined) this.#sent(address);
+    return async () => (await appended) ?? { reply, kept: false };
   }
 
   /** An answer that only looked: it leaves when what it saw is durable and no other node can have gone further. */
   async #after<T>(answer: T | Refusal): Promise<T | Refusal> {
     return (await this.#log.settled()) ?? (await this.#log.confirm()) ?? answer;
   }
-
-  /** The whole effect of a call, without applying any of it. */
-  async #effect(actor: Actor, call: Call): Promise<Effect | Looked | Refusal> {
-    const standing = standingOf(actor, call.behaviour, this.#protocols);
-    if (isRefusal(standing)) return standing;
-    const { root, digest } = call.token;
-    const [protocols, states, others] = [this.#protocols, statesOf(actor, root), othersOf(actor, call)];
-    const course = new Course({ call, protocols, standing, states, others });
-    const refused = course.admit();
-    if (refused !== undefined) return refused;
-    const { steps } = course;
-    const monitors = monitorRecords(steps, call.monitors);
-    const counts = countAll(call, (id) => actor.counts.get(root, id)?.state);
-    if (isRefusal(counts)) return counts;
-    const reads = call.word.every((message) => message.reads);
-    const looks = reads && counts.length === 0 && steps.every(({ from, to }) => from === to);
-    const full = noRoom(actor, call, monitors, counts) ?? (looks ? undefined : fullLedger(actor, call));
-    if (full !== undefined) return full;
-
-    const ran = await runWord(call, actor.state, (index, { become }) => course.passed(index, become));
-    if (isRefusal(ran)) return ran;
-    const { now_ms, signer, handler, batch, idempotency, nonce } = call;
-    const entry: Effect["entry"] = {
-      at: now_ms,
-      signer,
-      token: [root, digest],
-      ...(handler !== undefined && { handler }),
-      turns: ran.turns,
-      ...(batch && { batch }),
-      behaviour: course.behaviour,
-      monitors,
-      ...(counts.length > 0 && { counts }),
-      ...(idempotency && {
-        kept: [idempotency.key, idempotency.digest, now_ms + IDEMPOTENCY_RETENTION_MS] as const,
-      }),
-      nonce: [nonce.key, nonce.until_s],
-    };
-    return looks ? { looked: replyOf(entry) } : { entry, state: ran.state };
-  }
-}
-
-interface Effect {
-  readonly entry: Omit<Entry, "v" | "actor">;
-  readonly state: string | undefined;
-}
-
-/** The reply of a call that changes nothing at all, so there is nothing to write. */
-interface Looked {
-  readonly looked: Json;
-}
-
-function keptReply(actor: Actor, { idempotency, now_ms }: Call): Answer | Refusal | undefined {
-  const kept = idempotency && actor.replies.get(idempotency.key);
-  if (kept === undefined || kept.until_ms < now_ms) return undefined;
-  return kept.digest === idempotency?.digest
-    ? { reply: kept.reply, kept: true }
-    : refuse("idempotency_mismatch", "this idempotency key was used with another message or other arguments");
-}
-
-function statesOf({ behaviour, monitors }: Actor, root: string): MonitorStates {
-  return (id) => (id === BEHAVIOUR ? (behaviour?.state ?? 0) : (monitors.get(root, id)?.state ?? 0));
-}
-
-/** Copies of a token are the same token: nothing tells them apart. */
-function othersOf({ behaviour, monitors }: Actor, { token: { root, digest } }: Call): MovedByAnother {
-  return (id) => {
-    const by = id === BEHAVIOUR ? behaviour?.by : monitors.get(root, id)?.by;
-    return by === undefined ? undefined : by !== digest;
-  };
-}
-
-/** The caveat monitors that moved: one that stays where it is needs no record. */
-function monitorRecords(
-  steps: readonly Step[],
-  monitors: readonly CaveatMonitor[],
-): readonly MonitorRecord[] {
-  const until = new Map(monitors.map(({ id, until_ms }) => [id, until_ms ?? null]));
-  return steps
-    .filter(({ id, from, to }) => id !== BEHAVIOUR && from !== to)
-    .map(({ id, to }) => [id, to, until.get(id) ?? null]);
 }

@@ -11,13 +11,17 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { BATCH_RESOLVED_BYTES_MAX, TURN_FUEL_MAX, TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
 import type { Arguments } from "../request/references.ts";
+import type { Purse } from "./capabilities.ts";
 import type { TurnRecord } from "./entry.ts";
 import { resolve } from "./resolve.ts";
 import type { Call } from "./shard.ts";
 
 /** What a turn leaves: its reply, the new state as JSON text where it changed, what the actor becomes, if anything; and
  * what it took. */
-export type TurnResult = Pick<HandlerResult, "reply" | "state" | "become" | "fuel" | "output_bytes">;
+export type TurnResult = Pick<
+  HandlerResult,
+  "reply" | "state" | "become" | "sends" | "fuel" | "output_bytes"
+>;
 
 /** One message of a word. Its references are to the replies of those before it. */
 export interface Message extends Arguments {
@@ -41,11 +45,13 @@ export interface Ran {
 
 /**
  * @param before the actor's state
+ * @param purse what its turns may use
  * @param settle is told of each turn when it is done; a refusal ends the word
  */
 export async function runWord(
   call: Call,
   before: string | undefined,
+  purse: Purse,
   settle: (index: number, turn: TurnResult) => Refusal | undefined,
 ): Promise<Ran | Refusal> {
   const { word, now_ms, deadline_ms, actor } = call;
@@ -54,22 +60,26 @@ export async function runWord(
   let fuel = TURN_FUEL_MAX;
   let output_bytes = TURN_OUTPUT_BYTES_MAX;
   let resolved_bytes = BATCH_RESOLVED_BYTES_MAX;
+  const caps = purse.notes;
   for (const [index, message] of word.entries()) {
     const { name, seed, reads, references, run } = message;
-    let { args } = message;
+    let args = purse.numbered(message.args);
     if (references.size > 0) {
-      const resolved = resolve(message, turns.map(replyOf), resolved_bytes);
+      const resolved = resolve({ args, references }, turns.map(replyOf), resolved_bytes);
       if (isRefusal(resolved)) return ofCall(call, index, resolved);
       args = resolved.args;
       resolved_bytes -= resolved.bytes;
     }
-    const turn = await run({ state, message: name, args, now_ms, seed, actor }, { fuel, deadline_ms });
+    const input = { state, message: name, args, now_ms, seed, actor, caps };
+    const turn = await run(input, { fuel, deadline_ms });
     if (isRefusal(turn)) return ofCall(call, index, turn);
     fuel -= turn.fuel;
     output_bytes -= turn.output_bytes;
     if (output_bytes < 0) return ofCall(call, index, tooMuchOutput());
     if (reads && turn.state !== undefined && turn.state !== state)
       return ofCall(call, index, notOnlyRead(name));
+    const beyond = purse.refuseTurn(turn) ?? (reads && turn.sends ? sendsThough(name) : undefined);
+    if (beyond !== undefined) return ofCall(call, index, beyond);
     state = turn.state ?? state;
     turns.push([name, args, seed, turn.reply, turn.fuel]);
     const refused = settle(index, turn);
@@ -92,6 +102,10 @@ const replyOf = ([, , , reply]: TurnRecord): Json => reply;
 
 function notOnlyRead(name: string): Refusal {
   return refuse("handler_invalid", `${name} is declared to read only, but the handler changed the state`);
+}
+
+function sendsThough(name: string): Refusal {
+  return refuse("handler_invalid", `${name} is declared to read only, but the handler sends messages`);
 }
 
 function tooMuchOutput(): Refusal {

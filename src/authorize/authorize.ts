@@ -1,8 +1,8 @@
 /**
  * Asks every caveat of a verified token and of its discharges about one access.
  *
- * All caveats are read and asked, in chain order; none is ever skipped (law 2). A discharge only ever
- * withholds: it holds no order, and whom it binds the token to must sign beside whom the token itself names. What a token must carry to be
+ * All caveats are read and asked, in chain order; none is ever skipped (law 2). A discharge only ever withholds: it holds
+ * no order, and the key that it names must sign as well as the one that the token names. What a token must carry to be
  * used at all (`actor`, `expires`, `holder` where the tenant requires it) is required here as well as at mint,
  * because whoever shares the tenant's key could mint with other tools.
  */
@@ -102,8 +102,9 @@ export class Authority {
       chains.push(caveats);
     }
     const holders = new Map<ReadCaveat, string>();
+    const delegations = readings.remembering(requirements.signatures);
     for (const caveats of chains)
-      for (const [at, reason] of holderProblems(caveats, signer, requirements.signatures)) {
+      for (const [at, reason] of holderProblems(caveats, signer, delegations)) {
         const caveat = caveats[at];
         if (caveat !== undefined) holders.set(caveat, reason);
       }
@@ -117,6 +118,23 @@ export class Authority {
       if (reason !== undefined) return denied(read, reason);
     }
     return undefined;
+  }
+
+  /** Why this signer cannot use the token at all, now or ever. Refusals: `caveat_denied`, `token_expired`. */
+  usableFrom(now_ms: number): Refusal | undefined {
+    for (const read of this.#caveats) {
+      const { expires_ms = Infinity } = read.caveat;
+      const reason = this.#holders.get(read) ?? (now_ms < expires_ms ? undefined : "it has expired");
+      if (reason !== undefined) return denied(read, reason);
+    }
+    return undefined;
+  }
+
+  /** What the token reaches, `type/id` or `type/*`: the narrowest of its `actor` caveats. */
+  get reach(): string {
+    const names = this.#caveats.filter(({ caveat }) => caveat.name === "actor");
+    const reached = names.map(({ text }) => text.slice(text.indexOf("=") + 2));
+    return reached.find((name) => !name.endsWith("/*")) ?? reached[0] ?? "";
   }
 
   /** What is granted beside the message, the same for all that were not refused. Refusal: `token_invalid`. */

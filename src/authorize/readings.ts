@@ -1,5 +1,6 @@
 /**
- * What was read of caveats, kept for as long as the prefix cache keeps their places: a warm call reads none again.
+ * What was read of caveats, kept for as long as the prefix cache keeps their places: a warm call reads none again, and
+ * verifies no delegation again.
  *
  * A reading hangs on the tail of its caveat, by identity, so it goes where the tail goes and no other chain can meet
  * it. Tails that nothing keeps are garbage after their call, and their readings with them.
@@ -7,9 +8,12 @@
 import { isRefusal, type Refusal } from "../errors.ts";
 import type { VerifiedCaveat } from "../token/macaroon.ts";
 import { type Caveat, parseCaveat } from "./caveats.ts";
+import type { Delegations } from "./holders.ts";
 
 export class Readings {
   readonly #byTail = new WeakMap<Uint8Array, Caveat>();
+  /** Signatures of delegations that were verified. */
+  readonly #held = new WeakSet<Uint8Array>();
 
   /** Refusal: `unknown_caveat`. */
   read({ text, index, tail }: VerifiedCaveat, token: number): Caveat | Refusal {
@@ -18,6 +22,21 @@ export class Readings {
     const caveat = parseCaveat(text, index, token);
     if (!isRefusal(caveat)) this.#byTail.set(tail, caveat);
     return caveat;
+  }
+
+  /**
+   * The same judge, who is not asked again about a delegation that held. The signature of a reading is an object of one
+   * place in one chain, so who signed there, what and for whom is always the same.
+   */
+  remembering(delegations: Delegations): Delegations {
+    return {
+      verifyDelegation: (holder, tail, to, signature) => {
+        if (this.#held.has(signature)) return true;
+        const holds = delegations.verifyDelegation(holder, tail, to, signature);
+        if (holds) this.#held.add(signature);
+        return holds;
+      },
+    };
   }
 }
 

@@ -2,7 +2,7 @@
 import type { DescribedMessage, Description } from "../sdk/client.ts";
 import { printSchema } from "./schema-types.ts";
 
-export function describedText({ actor, exists, behaviour, expires, messages }: Description): string {
+export function describedText({ actor, key, exists, behaviour, expires, messages }: Description): string {
   const entries = Object.entries(messages);
   const now = entries.filter(([, { waits_for }]) => waits_for === undefined);
   const later = entries.filter(([, { waits_for }]) => waits_for !== undefined);
@@ -10,6 +10,7 @@ export function describedText({ actor, exists, behaviour, expires, messages }: D
   const head = `${actor} ${exists ? begun : "has not begun"}; the token expires ${expires ?? "never"}`;
   return [
     head,
+    `key    ${key}`,
     ...(now.length === 0 ? ["now    nothing"] : now.map((entry) => `now    ${signature(...entry)}`)),
     ...later.map((entry) => `later  ${signature(...entry)}\n       waits for ${waitsFor(entry[1])}`),
   ].join("\n");

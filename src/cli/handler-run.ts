@@ -1,9 +1,11 @@
 /** `postern handler run`: one turn of a module, from a JSON file, in a process that is thrown away after. */
 import { readFileSync } from "node:fs";
 import { toHex } from "../bytes.ts";
+import type { SendRequest } from "../dispatch/outcome.ts";
 import type { Turn } from "../dispatch/sandbox.ts";
 import { isRefusal } from "../errors.ts";
-import { isJsonObject, type Json, type JsonObject, parseJson } from "../json.ts";
+import { type CapabilityNote, capOf } from "../handles.ts";
+import { isJsonArray, isJsonObject, type Json, type JsonObject, parseJson } from "../json.ts";
 import { type Environment, type Outcome, printable, UsageProblem, type Values } from "./command.ts";
 import { printProblems, readModuleFile } from "./handler-check.ts";
 import { messageOf } from "./inputs.ts";
@@ -41,10 +43,11 @@ function report(ran: Ran): Outcome {
     };
   }
   const { result, time_us } = ran;
-  const { reply, state, become, fuel, memory_bytes } = result;
+  const { reply, state, become, sends, fuel, memory_bytes } = result;
   const changed = {
     ...(state !== undefined && { state: JSON.parse(state) as Json }),
     ...(become && { become }),
+    ...(sends && { sends: sends.map(shownSend) }),
   };
   const lines = [
     JSON.stringify(reply),
@@ -52,6 +55,11 @@ function report(ran: Ran): Outcome {
     `${fuel} fuel, ${memory_bytes} bytes of memory, ${time_us} µs`,
   ];
   return { json: { reply, ...changed, fuel, memory_bytes, time_us }, text: lines.join("\n") };
+}
+
+/** As the handler wrote it. */
+function shownSend({ to, actor, message, args }: SendRequest): Json {
+  return { to: capOf(to), ...(actor !== undefined && { actor }), message, args };
 }
 
 /** What the file leaves out is as for an actor that was never called. `-` is standard input. */
@@ -74,8 +82,9 @@ function parseTurn(environment: Environment, file: string, document: JsonObject)
   if (stranger !== undefined) return new UsageProblem(`${file}: a turn has no ${JSON.stringify(stranger)}`);
   if (typeof message !== "string") return new UsageProblem(`${file}: the turn's message must be text`);
   if (typeof actor !== "string") return new UsageProblem(`${file}: the turn's actor must be text, type/id`);
-  if (!Array.isArray(caps) || caps.length > 0)
-    return new UsageProblem(`${file}: the turn's caps must be an empty list in this version`);
+  const notes = isJsonArray(caps) ? caps.map(readNote) : [undefined];
+  if (!notes.every((note) => note !== undefined))
+    return new UsageProblem(`${file}: the turn's caps must be a list of {id, actor, messages?, expires?}`);
   if (now !== undefined && (typeof now !== "number" || !Number.isSafeInteger(now)))
     return new UsageProblem(`${file}: the turn's now must be milliseconds, a whole number`);
   if (seed !== undefined && (typeof seed !== "string" || !/^[0-9a-f]{32}$/.test(seed)))
@@ -87,5 +96,23 @@ function parseTurn(environment: Environment, file: string, document: JsonObject)
     now_ms: now ?? environment.now_ms(),
     seed: seed ?? toHex(environment.random(16)),
     actor,
+    caps: notes,
+  };
+}
+
+function readNote(note: Json): CapabilityNote | undefined {
+  if (!isJsonObject(note)) return undefined;
+  const { id, actor, messages, expires, ...unknown } = note;
+  if (Object.keys(unknown).length > 0 || typeof id !== "number" || typeof actor !== "string")
+    return undefined;
+  const names = isJsonArray(messages) ? messages.filter((name) => typeof name === "string") : [];
+  if (messages !== undefined && !(isJsonArray(messages) && names.length === messages.length))
+    return undefined;
+  if (expires !== undefined && typeof expires !== "number") return undefined;
+  return {
+    id,
+    actor,
+    ...(messages !== undefined && { messages: names }),
+    ...(expires !== undefined && { expires }),
   };
 }

@@ -1,13 +1,14 @@
 /**
  * Admission: from bytes that somebody uploaded to a module that may run for tenants.
  *
- * An admitted module has no imports, the handler interface (wasm/handler.wit) with its exact types, only
+ * An admitted module has no imports, a handler interface (wasm/handler.wit) with its exact types, only
  * whitelisted instructions, everything within its bound, and is metered. The order matters: our own pass is
  * linear for every input and comes first; then V8 validates the original, since the rewrite could make an
  * invalid reference valid; then the rewrite; then V8 validates that. Compiling is left to the caller, who
  * does it in a process that may be killed (src/cli/throwaway.ts).
  */
 import { WASM_MODULE_BYTES_MAX, WASM_MODULE_SLOTS_MAX, WASM_PROBLEMS_MAX } from "../limits.ts";
+import { coreModuleOf, isComponent } from "./component.ts";
 import { instrument } from "./fuel.ts";
 import { TYPE } from "./opcodes.ts";
 import { type AdmissionProblem, type Module, readModule } from "./wasm-binary.ts";
@@ -39,15 +40,37 @@ interface RequiredFunction {
   readonly optional?: true;
 }
 
-const INTERFACE: readonly RequiredFunction[] = [
-  { name: "pn_alloc", params: [TYPE.i32], results: [TYPE.i32], text: "(size: i32) -> i32" },
+const { i32, i64 } = TYPE;
+
+const INITIALIZE: RequiredFunction = {
+  name: "_initialize",
+  params: [],
+  results: [],
+  text: "()",
+  optional: true,
+};
+
+const PLAIN_INTERFACE: readonly RequiredFunction[] = [
+  { name: "pn_alloc", params: [i32], results: [i32], text: "(size: i32) -> i32" },
+  { name: "pn_handle", params: [i32, i32], results: [i64], text: "(ptr: i32, len: i32) -> i64" },
+  INITIALIZE,
+];
+
+/** `handle(turn) -> result<done, error>` as the canonical ABI lowers it: a string or a list is two i32. */
+const CANONICAL_INTERFACE: readonly RequiredFunction[] = [
   {
-    name: "pn_handle",
-    params: [TYPE.i32, TYPE.i32],
-    results: [TYPE.i64],
-    text: "(ptr: i32, len: i32) -> i64",
+    name: "handle",
+    params: [...Array.from({ length: 8 }, () => i32), i64, i32, i32, i32, i32],
+    results: [i32],
+    text: "(turn) -> result<done, error>, of the world in wasm/handler.wit, lowered by the canonical ABI",
   },
-  { name: "_initialize", params: [], results: [], text: "()", optional: true },
+  {
+    name: "cabi_realloc",
+    params: [i32, i32, i32, i32],
+    results: [i32],
+    text: "(old_ptr: i32, old_size: i32, alignment: i32, size: i32) -> i32",
+  },
+  INITIALIZE,
 ];
 
 export function admit(original: Uint8Array): Admission {
@@ -55,7 +78,9 @@ export function admit(original: Uint8Array): Admission {
     const detail = `the module has ${original.length} bytes; at most ${WASM_MODULE_BYTES_MAX} are admitted`;
     return refused({ code: "module_too_large", detail });
   }
-  const bytes = new Uint8Array(original);
+  const copy = new Uint8Array(original);
+  const bytes = isComponent(copy) ? coreModuleOf(copy) : copy;
+  if ("code" in bytes) return refused(bytes);
   const module = readModule(bytes);
   if ("code" in module) return refused(module);
   const { bodies, problems } = readBodies(module);
@@ -114,7 +139,7 @@ function checkInterface(module: Module): readonly AdmissionProblem[] {
   const memory = module.exports.find(({ name }) => name === "memory");
   if (memory?.kind !== 2)
     problems.push({ code: "export_missing", detail: "the module must export its memory as `memory`" });
-  for (const required of INTERFACE) {
+  for (const required of interfaceOf(module)) {
     const found = module.exports.find(({ name }) => name === required.name);
     if (found === undefined && required.optional === true) continue;
     if (found?.kind === 0 && hasType(module, found.index, required)) continue;
@@ -122,6 +147,12 @@ function checkInterface(module: Module): readonly AdmissionProblem[] {
     problems.push({ code: "export_missing", detail: `the module ${what}: ${required.name}${required.text}` });
   }
   return problems;
+}
+
+/** Whoever exports the function of one interface is to export the rest of it. */
+function interfaceOf({ exports }: Module): readonly RequiredFunction[] {
+  const has = (wanted: string): boolean => exports.some(({ name }) => name === wanted);
+  return has("handle") && !has("pn_handle") ? CANONICAL_INTERFACE : PLAIN_INTERFACE;
 }
 
 function hasType(module: Module, index: number, { params, results }: RequiredFunction): boolean {

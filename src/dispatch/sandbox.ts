@@ -8,8 +8,10 @@
  */
 import { utf8 } from "../bytes.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import type { CapabilityNote } from "../handles.ts";
 import type { Json } from "../json.ts";
 import { TURN_FUEL_MAX, TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
+import { type CanonicalExports, callHandle } from "./canonical-abi.ts";
 import { FUEL_EXPORT, OOM_EXPORT, STACK_EXPORT, START_EXPORT } from "./fuel.ts";
 import { type Outcome, readOutcome } from "./outcome.ts";
 
@@ -24,6 +26,8 @@ export interface Turn {
   readonly seed: string;
   /** `type/id` */
   readonly actor: string;
+  /** The capabilities that the turn may use; none unless told. */
+  readonly caps?: readonly CapabilityNote[];
 }
 
 export interface TurnBounds {
@@ -44,11 +48,16 @@ export const TURN_BOUNDS: TurnBounds = { fuel: TURN_FUEL_MAX, output_bytes: TURN
 
 const INITIALIZE_EXPORT = "_initialize";
 
-/** What an admitted module exports: types are checked at admission, so they are trusted here. */
-interface HandlerExports {
+interface PlainExports {
   readonly memory: WebAssembly.Memory;
   readonly pn_alloc: (size: number) => number;
   readonly pn_handle: (ptr: number, length: number) => bigint;
+}
+
+/** What an admitted module exports: types are checked at admission, so they are trusted here. */
+type HandlerExports = (PlainExports | CanonicalExports) & MeteredExports;
+
+interface MeteredExports {
   readonly [INITIALIZE_EXPORT]?: () => void;
   readonly [START_EXPORT]?: () => void;
   readonly [FUEL_EXPORT]: WebAssembly.Global;
@@ -100,8 +109,9 @@ function instantiate(module: WebAssembly.Module): HandlerExports | Refusal {
 }
 
 /** The state is JSON text that `readOutcome` wrote: it goes in as it stands. */
-export function inputDocument({ state, message, args, now_ms, seed, actor }: Turn): Uint8Array<ArrayBuffer> {
-  const rest = JSON.stringify({ message, args, caps: [], now: now_ms, seed, actor });
+export function inputDocument(turn: Turn): Uint8Array<ArrayBuffer> {
+  const { state, message, args, now_ms, seed, actor, caps = [] } = turn;
+  const rest = JSON.stringify({ message, args, caps, now: now_ms, seed, actor });
   return utf8(`{"state":${state ?? "null"},${rest.slice(1)}`);
 }
 
@@ -113,6 +123,17 @@ function exchange(
 ): Uint8Array<ArrayBuffer> | Refusal {
   handler[START_EXPORT]?.();
   handler[INITIALIZE_EXPORT]?.();
+  if ("pn_handle" in handler) return exchangePlain(handler, input, output_bytes_max);
+  const output = callHandle(handler, input, output_bytes_max);
+  if (typeof output !== "string") return output;
+  return ranOut(handler) ? outOfMemory(handler) : refuse("handler_invalid", output);
+}
+
+function exchangePlain(
+  handler: PlainExports & MeteredExports,
+  input: Uint8Array<ArrayBuffer>,
+  output_bytes_max: number,
+): Uint8Array<ArrayBuffer> | Refusal {
   const input_ptr = handler.pn_alloc(input.length) >>> 0;
   // The buffer is another one after each growth, so it is asked for anew.
   if (input_ptr + input.length > handler.memory.buffer.byteLength || (input_ptr === 0 && ranOut(handler)))

@@ -16,6 +16,7 @@ export type ProblemCode =
   | "export_reserved"
   | "feature_forbidden"
   | "bound_exceeded"
+  | "component_unsupported"
   /** Of whoever compiles it: it took too long, or too much memory, or ended the process. */
   | "compile_time"
   | "compile_memory"
@@ -71,7 +72,7 @@ export function readModule(bytes: Uint8Array<ArrayBuffer>): Module | AdmissionPr
   if (!magic.every((byte) => reader.byte() === byte)) {
     return {
       code: "module_invalid",
-      detail: "not a core Wasm module of version 1 (a component or another file?); build a core module",
+      detail: "not a Wasm module of version 1, nor a component of the present version",
     };
   }
   const draft = new Draft();

@@ -3,7 +3,7 @@
  *
  * `$0` is the result of the batch's first call; what follows is a path into it, as RFC 9535 writes singular queries:
  * `.name`, `[2]`, `["any name"]`. In a batch, names that begin with `$` are reserved: an argument's own name of that
- * kind is written with one more, `$$ref` for `$ref`. Strings are never looked into. So no argument is taken for a
+ * kind is written with one more, `$$ref` for `$ref`; only `$cap`, which is a capability in any call, stands as it is. Strings are never looked into. So no argument is taken for a
  * reference, and none is out of reach. A reference that is not of this form, or does not point back, is refused.
  */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
@@ -60,7 +60,7 @@ function readObject(value: JsonObject, at: string, call: number, found: Found): 
   const members: [string, Json][] = [];
   for (const [name, member] of Object.entries(value)) {
     const inner = `${at}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
-    if (name.startsWith("$") && !name.startsWith("$$"))
+    if (name.startsWith("$") && !name.startsWith("$$") && name !== "$cap")
       return refuse(
         "malformed_request",
         `names that begin with $ are reserved in a batch: an argument's own ${name} is written $${name}`,
@@ -68,7 +68,7 @@ function readObject(value: JsonObject, at: string, call: number, found: Found): 
       );
     const read = readValue(member, inner, call, found);
     if (isRefusal(read)) return read;
-    members.push([name.startsWith("$") ? name.slice(1) : name, read]);
+    members.push([name.startsWith("$$") ? name.slice(1) : name, read]);
   }
   return Object.fromEntries(members);
 }

@@ -29,7 +29,7 @@ export function signerFromHex(hex: string, random: (length: number) => Uint8Arra
 export interface Caller {
   /** Where the gate is: `https://gate.example`. */
   readonly url: string;
-  /** `pst_…` */
+  /** `pst_…`; where it has third parties, with its discharges behind it, as `postern/discharges` fetches them. */
   readonly token: string;
   readonly signer: Signer;
   /** ms since the epoch. */
@@ -80,6 +80,8 @@ type Headers = Readonly<Record<string, string>>;
 /** What `GET` on an actor answers: `src/describe.ts` says what is in it. */
 export interface Description {
   readonly actor: string;
+  /** The actor's public key: a capability is delegated to it before it is given (`postern/capability`). */
+  readonly key: string;
   readonly exists: boolean;
   /** The name of what the actor has become, if it has. */
   readonly behaviour?: string;

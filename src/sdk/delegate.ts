@@ -40,6 +40,42 @@ export function delegateToken(
   return isRefusal(delegated) ? delegated : encodeToken(delegated);
 }
 
+/** A capability as it stands in a call's arguments, in the place of any value. */
+export type Capability = { readonly $cap: string };
+
+/**
+ * A token as an argument: handed to an actor, who alone can use it then.
+ *
+ * @param token bound to the holder's key, or to none
+ * @param actorKey the actor's public key, `key` in its `Description`
+ * @returns or `malformed_request`, as from `delegateToken`
+ */
+export function capability(
+  token: string,
+  actorKey: string,
+  holder: Signer,
+  options: DelegateOptions = {},
+): Capability | Refusal {
+  const macaroon = decodeToken(token);
+  if (isRefusal(macaroon)) return macaroon;
+  const given = give(macaroon, actorKey, holder, options);
+  return isRefusal(given) ? given : { $cap: encodeToken(given) };
+}
+
+/** Binds a token to another key, whether it was bound before or not. */
+export function give(
+  macaroon: Macaroon,
+  to: string,
+  holder: Signer,
+  options: DelegateOptions = {},
+): Macaroon | Refusal {
+  const isBound = macaroon.unsafeCaveats.some(
+    ({ cid, vid }) => vid === undefined && fromUtf8(cid)?.startsWith("holder ") === true,
+  );
+  if (isBound) return delegate(macaroon, to, holder, options);
+  return narrow(macaroon, [...(options.caveats ?? []), formatCaveat("holder", to)]);
+}
+
 /** `delegateToken` for what is decoded already. */
 export function delegate(
   macaroon: Macaroon,

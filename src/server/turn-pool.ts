@@ -14,9 +14,9 @@ import { isRefusal, late, Refusal, refuse } from "../errors.ts";
 import type { Json } from "../json.ts";
 import { TURN_THREAD_HEAP_MB, TURN_THREAD_RETRY_MS, TURN_THREADS_MAX } from "../limits.ts";
 import type { TurnReport } from "./supervision.ts";
-import { cpuOfThread_ms } from "./thread-time.ts";
+import { cpuOfThread_ms } from "./threads.ts";
 import { TurnQueue, type Waiting } from "./turn-queue.ts";
-import type { Answer, Ended, Job, Ready, Result } from "./turn-thread.ts";
+import type { Answer, Ended, Job, Manner, Ready, Result } from "./turn-thread.ts";
 
 export interface TurnPoolOptions {
   readonly threads: number;
@@ -44,6 +44,8 @@ interface UnderWay {
 
 interface Thread {
   readonly worker: Worker;
+  /** It is kept for tenants whose turns are brief. */
+  readonly isKept: boolean;
   /** Hashes of modules. */
   readonly met: Set<string>;
   /** As the system names it; `undefined` until it is ready, and where the system does not. */
@@ -53,8 +55,8 @@ interface Thread {
 }
 
 /**
- * One core is the gate's. Two threads at least, however few the cores: with one, whoever comes after a long turn waits
- * for its end.
+ * One core is the gate's. Two threads at least, however few the cores: one is kept for brief turns, and with it alone whoever
+ * comes after a long one waits for its end.
  */
 export function usualThreads(): number {
   return Math.min(Math.max(2, availableParallelism() - 1), TURN_THREADS_MAX);
@@ -68,7 +70,7 @@ export class TurnPool implements Turns {
 
   constructor(options: TurnPoolOptions) {
     this.#options = options;
-    for (let i = 0; i < options.threads; i++) this.#start();
+    for (let i = 0; i < options.threads; i++) this.#start(i === 0 && options.threads > 1);
   }
 
   /** What the threads are at, in no order that matters; to be asked for at each heartbeat. */
@@ -126,19 +128,16 @@ export class TurnPool implements Turns {
   }
 
   #feed(): void {
-    const idle = [...this.#threads].filter(({ at }) => at === undefined);
-    for (let thread = idle.pop(); thread !== undefined; thread = idle.pop()) {
-      const isLast = idle.length === 0 && this.#threads.size > 1;
-      const work = this.#nextInTime(isLast);
-      if (work === undefined) return;
-      this.#send(thread, work);
+    for (const thread of this.#threads) {
+      const work = thread.at === undefined ? this.#nextInTime(thread.isKept) : undefined;
+      if (work !== undefined) this.#send(thread, work);
     }
   }
 
-  #nextInTime(isLast: boolean): Work | undefined {
+  #nextInTime(isKept: boolean): Work | undefined {
     for (;;) {
       const now_ms = this.#options.now_ms();
-      const work = this.#queue.next(now_ms, isLast);
+      const work = this.#queue.next(now_ms, isKept);
       if (work === undefined || now_ms < work.deadline_ms) return work;
       this.#queue.done(work, 0, now_ms);
       work.settle(late());
@@ -163,12 +162,16 @@ export class TurnPool implements Turns {
     at.work.settle(result);
   }
 
-  #start(): void {
+  #start(isKept: boolean): void {
     // It stands beside this file, in the sources and in the build.
     const script = new URL(import.meta.url.replace(/turn-pool(?=\.\w+$)/, "turn-thread"));
     const { heap_mb = TURN_THREAD_HEAP_MB } = this.#options;
-    const worker = new Worker(script, { env: {}, resourceLimits: { maxOldGenerationSizeMb: heap_mb } });
-    const thread: Thread = { worker, met: new Set(), name: undefined, isReady: false, at: undefined };
+    const worker = new Worker(script, {
+      env: {},
+      workerData: { isNice: !isKept && this.#options.threads > 1 } satisfies Manner,
+      resourceLimits: { maxOldGenerationSizeMb: heap_mb },
+    });
+    const thread: Thread = { worker, isKept, met: new Set(), name: undefined, isReady: false, at: undefined };
     this.#threads.add(thread);
     worker.unref();
     worker.on("message", (said: Ready | Answer) => {
@@ -189,17 +192,17 @@ export class TurnPool implements Turns {
       this.#threads.delete(thread);
       const since_ms = thread.at?.since_ms ?? 0;
       this.#finish(thread, why, (this.#options.now_ms() - since_ms) * 1000);
-      this.#replace(thread.isReady);
+      this.#replace(thread);
     });
   }
 
-  #replace(wasReady: boolean): void {
+  #replace({ isKept, isReady }: Thread): void {
     const start = (): void => {
       if (this.#closed) return;
-      this.#start();
+      this.#start(isKept);
       this.#feed();
     };
-    if (wasReady) start();
+    if (isReady) start();
     else setTimeout(start, TURN_THREAD_RETRY_MS).unref();
   }
 }

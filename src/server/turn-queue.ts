@@ -2,8 +2,8 @@
  * Which turn is next: deficit round robin among tenants, by the time that their turns take.
  *
  * A turn cannot be interrupted, and what it takes is known when it is over. So a tenant pays afterwards, and one that is
- * in debt waits until the others have had as much. And the last idle thread is kept for tenants who hold none and
- * whose turns have been brief of late: whatever one tenant's turns do, another's begin at once.
+ * in debt waits until the others have had as much. And one thread is kept for tenants who hold none and whose turns have
+ * been brief of late: whatever one tenant's turns do, another's begin at once.
  */
 import { type Refusal, refuse } from "../errors.ts";
 import {
@@ -27,7 +27,7 @@ class Share<W> {
   running = 0;
   /** What its turns have taken, µs, measured against what every tenant was granted. */
   spent_us = 0;
-  /** Until then, monotonic ms, it does not get the last thread. */
+  /** Until then, monotonic ms, it does not get the kept thread. */
   barredUntil_ms = Number.NEGATIVE_INFINITY;
 }
 
@@ -58,10 +58,10 @@ export class TurnQueue<W extends Waiting> {
 
   /**
    * Takes the next turn out: it counts as running until `done`.
-   * @param isLast only one thread is idle
+   * @param isKept for the thread that is kept for brief turns
    */
-  next(now_ms: number, isLast: boolean): W | undefined {
-    const served = isLast
+  next(now_ms: number, isKept: boolean): W | undefined {
+    const served = isKept
       ? this.#ring.filter(({ running, barredUntil_ms }) => running === 0 && barredUntil_ms <= now_ms)
       : this.#ring;
     const share = served.find(({ spent_us }) => spent_us < this.#granted_us) ?? this.#nextRound(served);

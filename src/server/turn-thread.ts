@@ -4,12 +4,12 @@
  * It holds no secret and has no store: what it is sent is a compiled module and one input. The handler's answer is read
  * here, so that the gate's thread is spared what a hostile document costs.
  */
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { utf8 } from "../bytes.ts";
 import { runDocument, type TurnResult } from "../dispatch/sandbox.ts";
 import { isRefusal, type Refusal, type RefusalFacts } from "../errors.ts";
 import { TURN_OUTPUT_BYTES_MAX } from "../limits.ts";
-import { threadName } from "./thread-time.ts";
+import { beNice, threadName } from "./threads.ts";
 
 /** What a thread is asked for. */
 export type Job =
@@ -42,6 +42,12 @@ export type Result =
   /** Something was thrown: what does not compile, or a bug. */
   | { readonly broken: string };
 
+/** What a thread is started with. */
+export interface Manner {
+  /** It lets the gate go first, and the thread that is kept for brief turns. */
+  readonly isNice: boolean;
+}
+
 /** The first thing that a thread says. */
 export interface Ready {
   /** As the system names it, where it does. */
@@ -57,6 +63,7 @@ export interface Answer {
 const modules = new Map<string, WebAssembly.Module>();
 
 const ready: Ready = { thread: threadName() };
+if ((workerData as Manner).isNice && ready.thread !== undefined) beNice(ready.thread);
 parentPort?.postMessage(ready);
 
 parentPort?.on("message", (job: Job) => {

@@ -20,6 +20,7 @@ import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import { type Automaton, compileProtocol } from "../../src/protocol/automaton.ts";
 import { stepAll } from "../../src/protocol/monitor.ts";
 import { findWidening } from "../../src/protocol/narrower.ts";
+import { VAULT } from "../support/vault.ts";
 
 export const BEHAVIOUR = "open ; (deposit | withdraw | balance)* ; close";
 export const NOW_MS = 1_767_225_600_000;
@@ -38,7 +39,7 @@ export function account(state: string | undefined): Account {
 
 /** A handler as tests write it: what its turns take of the bounds is the same for all. */
 export type PlainRun = (turn: Turn) => PlainResult | Promise<PlainResult>;
-type PlainResult = Pick<TurnResult, "reply" | "state" | "become"> | Refusal;
+type PlainResult = Pick<TurnResult, "reply" | "state" | "become" | "sends"> | Refusal;
 
 export const TOOK = { fuel: 1, output_bytes: 100 };
 
@@ -92,6 +93,8 @@ export function batchOf(word: Word<Message>, given: Partial<Call> = {}): Call {
     counts: [],
     messages: undefined,
     idempotency: undefined,
+    received: [],
+    sender: undefined,
     nonce: { key: `nonce-${seed}`, until_s: NOW_MS / 1000 + 90 },
     ...given,
   };
@@ -111,7 +114,7 @@ export const protocols: Protocols = {
 
 /** As the server puts it together. No time passes, unless the test says so. */
 export function shardOf(parts: Pick<ShardOptions, "actors" | "log" | "read"> & Partial<ShardOptions>): Shard {
-  return new Shard({ protocols, now_ms: () => 0, ...parts });
+  return new Shard({ protocols, vault: VAULT, now_ms: () => 0, ...parts });
 }
 
 export function compiled(expression: string): Automaton {

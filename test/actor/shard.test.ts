@@ -72,7 +72,7 @@ async function withFullLedger(): Promise<Node> {
   await node.calls("open");
   const { replies } = await node.actor();
   for (let i = 0; i < IDEMPOTENCY_ENTRIES_PER_ACTOR_MAX; i++)
-    replies.set(`k${i}`, { digest: "d", reply: i, until_ms: NOW_MS + 1000 });
+    replies.set(`k${i}`, { digest: "d", reply: i, caps: [], until_ms: NOW_MS + 1000 });
   return node;
 }
 
@@ -123,7 +123,15 @@ describe("a call", () => {
     });
     await node.shard.call(call);
     expect(turns).toEqual([
-      { state: undefined, message: "open", args: { a: 1 }, now_ms: NOW_MS, seed: "5eed", actor: "account/1" },
+      {
+        state: undefined,
+        message: "open",
+        args: { a: 1 },
+        now_ms: NOW_MS,
+        seed: "5eed",
+        actor: "account/1",
+        caps: [],
+      },
     ]);
   });
 
@@ -334,7 +342,7 @@ describe("bounds", () => {
     const { replies } = await node.actor();
     const megabyte = "x".repeat(1024 * 1024);
     for (let i = 0; i < 64; i++)
-      replies.set(`k${i}`, { digest: "d", reply: megabyte, until_ms: NOW_MS + 1000 });
+      replies.set(`k${i}`, { digest: "d", reply: megabyte, caps: [], until_ms: NOW_MS + 1000 });
     expect(await node.call("deposit", once("new"))).toMatchObject({ code: "quota_exceeded" });
     expect(await node.call("deposit", once("k0"))).toMatchObject({ reply: megabyte, kept: true });
     expect(await node.call("deposit", { ...once("new"), now_ms: NOW_MS + 1001 })).toMatchObject({

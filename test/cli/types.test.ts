@@ -58,7 +58,7 @@ describe("postern types", () => {
 
   it("prints, says what is wrong with a policy, and takes one tenant at a time", async () => {
     const printed = await postern(["types"]);
-    expect(printed.stdout).toContain('import { table } from "postern/protocol";');
+    expect(printed.stdout).toContain('import { type Json, table } from "postern/protocol";');
     for (const tenant of ["a", "b"]) {
       mkdirSync(join(directory, "two", tenant), { recursive: true });
       writeFileSync(join(directory, "two", tenant, "tenant.yaml"), `tenant: ${tenant}\n`);

@@ -343,24 +343,24 @@ const ACTORS: readonly Bug[] = [
   bug(
     "a checkpoint forgets nonces",
     "actor/actors.ts",
-    "const common = [...arrays<NonceRecord>(this.#nonces)]",
-    "const common = [...arrays<NonceRecord>([])]",
+    "const nonces = [...arrays<NonceRecord>(this.#nonces)]",
+    "const nonces = [...arrays<NonceRecord>([])]",
   ),
   bug(
     "a checkpoint forgets kept replies",
     "actor/record.ts",
-    '"state":${state}}`, ...replies];',
-    '"state":${state}}`];',
+    '...linesOf("replies", keptRecords(actor, now_ms)),',
+    "",
   ),
   bug(
     "a checkpoint forgets monitors",
     "actor/record.ts",
-    "JSON.stringify({ v: 3, actor: address, behaviour, monitors, ...counted })",
-    "JSON.stringify({ v: 3, actor: address, behaviour, monitors: [], ...counted })",
+    "JSON.stringify({ v: 3, actor: address, behaviour, monitors, ...counted, ...held, ...used })",
+    "JSON.stringify({ v: 3, actor: address, behaviour, monitors: [], ...counted, ...held, ...used })",
   ),
   bug(
     "monitors step when the call is declined",
-    "actor/shard.ts",
+    "actor/effect.ts",
     "if (isRefusal(ran)) return ran;",
     `if (isRefusal(ran)) {
       for (const [id, at, until_ms] of monitors) actor.monitors.set(root, id, { state: at, until_ms, by: digest });
@@ -369,15 +369,15 @@ const ACTORS: readonly Bug[] = [
   ),
   bug(
     "no reply is kept",
-    "actor/shard.ts",
+    "actor/effect.ts",
     "...(idempotency && {",
     '...(idempotency && idempotency.key === "" && {',
   ),
   bug(
     "a call is answered before its entry is durable",
     "actor/shard.ts",
-    "return async () => (await appended) ?? { reply: replyOf(entry), kept: false };",
-    "void appended; return async () => ({ reply: replyOf(entry), kept: false });",
+    "return async () => (await appended) ?? { reply, kept: false };",
+    "void appended; return async () => ({ reply, kept: false });",
   ),
   bug(
     "an answer that only looked does not wait for what it saw",
@@ -393,4 +393,70 @@ const ACTORS: readonly Bug[] = [
   ),
 ];
 
-export const BUGS: readonly Bug[] = [...RECOVERY, ...OWNERSHIP, ...LOG, ...LEASES, ...RETENTION, ...ACTORS];
+const SENDS: readonly Bug[] = [
+  bug(
+    "a send leaves before it is durable",
+    "actor/shard.ts",
+    "return (await this.#log.settled()) ?? send;",
+    "return send;",
+  ),
+  bug(
+    "the next send leaves before it is durable that the one before was delivered",
+    "actor/shard.ts",
+    "return this.#log.append(JSON.stringify(delivery));",
+    "void this.#log.append(JSON.stringify(delivery)); return undefined;",
+  ),
+  bug(
+    "who takes a shard over does not look for what was sent",
+    "actor/actors.ts",
+    "for (const [address, sends] of outboxes) this.#outboxes.set(address, sends);",
+    "",
+  ),
+  bug(
+    "a checkpoint forgets what was sent",
+    "actor/record.ts",
+    '...linesOf("sends", outboxRecords(actor)),',
+    "",
+  ),
+  bug(
+    "a checkpoint forgets whose sends were taken",
+    "actor/record.ts",
+    '...linesOf("senders", senderRecords(actor, now_ms)),',
+    "",
+  ),
+  bug(
+    "a checkpoint forgets the numbers of sends",
+    "actor/record.ts",
+    "{ next: [next.capability, next.send] }",
+    "{ next: [next.capability, actor.outbox.size] }",
+  ),
+  bug(
+    "a send is taken twice",
+    "actor/senders.ts",
+    "return (this.#last.get(key)?.[1] ?? -1) >= number;",
+    "return (this.#last.get(key)?.[1] ?? -1) > number;",
+  ),
+  bug(
+    "a send that is refused for now is given up",
+    "deliveries.ts",
+    "const outcome = await this.#retried(() => this.#attempt(address, next));",
+    `const tried = await this.#attempt(address, next);
+      const outcome = isRefusal(tried) ? "done" : tried;`,
+  ),
+  bug(
+    "what was sent to a receiver that is being served is forgotten",
+    "deliveries.ts",
+    "open.again = true;",
+    "",
+  ),
+];
+
+export const BUGS: readonly Bug[] = [
+  ...RECOVERY,
+  ...OWNERSHIP,
+  ...LOG,
+  ...LEASES,
+  ...RETENTION,
+  ...ACTORS,
+  ...SENDS,
+];

@@ -22,7 +22,7 @@ const known = JSON.parse(readFileSync(SEEDS, "utf8")) as Readonly<Record<string,
 const found = new Map<string, number>();
 
 beforeAll(() => {
-  for (const part of ["package.json", "src", SIMULATION]) {
+  for (const part of ["package.json", "src", SIMULATION, "test/support/vault.ts"]) {
     mkdirSync(dirname(join(folder, part)), { recursive: true });
     cpSync(join(ROOT, part), join(folder, part), { recursive: true });
   }

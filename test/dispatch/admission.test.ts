@@ -78,6 +78,12 @@ describe("the interface", () => {
     ["no memory", "(module (func))", "export_missing", "memory"],
     ["memory not exported", "(module (memory 1))", "export_missing", "memory"],
     ["no pn_alloc", '(module (memory (export "memory") 1))', "export_missing", "pn_alloc"],
+    [
+      "a function exported as memory",
+      '(module (memory 1) (func (export "memory")))',
+      "export_missing",
+      "memory",
+    ],
   ])("%s", (_name, wat, code, word) => {
     const refusal = refusalOf(assemble(wat));
     expect(refusal.code).toBe(code);
@@ -141,6 +147,9 @@ describe("a feature that is not admitted", () => {
     ["a second memory", bytesOf({ sections: new Map([[5, [2, 0, 1, 0, 1]]]) }), "memories"],
     ["a tag section", bytesOf({ sections: new Map([[13, [1, 0, 2]]]) }), "exceptions"],
     ["a struct type", bytesOf({ types: [[0x5f, 0]] }), "garbage"],
+    ["a table of other references", bytesOf({ tables: [[0x6e, 0, 1]] }), "neither funcref nor externref"],
+    ["a global of another type", bytesOf({ globals: [[0x6e, 0, 0xd0, 0x6e, END]] }), "0x6e is not admitted"],
+    ["a section of another proposal", new Uint8Array([...bytesOf({}), 14, 1, 0]), "section 14"],
     ["a v128 parameter", bytesOf({ types: [[0x60, 1, 0x7b, 0]] }), "SIMD"],
     ["an extended constant", bytesOf({ globals: [[I32, 0, 0x41, 1, 0x41, 1, 0x6a, END]] }), "constant"],
   ])("%s", (_name, bytes, word) => {
@@ -214,6 +223,12 @@ describe("a bound", () => {
         ],
       }),
     ],
+    [
+      "many elements in one segment",
+      bytesOf({ elements: [[1, 0, ...leb(10_001), ...repeated([], [0], 10_001, [])]] }),
+    ],
+    ["many element segments", bytesOf({ elements: Array.from({ length: 4097 }, () => [1, 0, 0]) })],
+    ["many segments announced", bytesOf({ sections: new Map([[12, leb(4097)]]) })],
     ["many data segments", bytesOf({ sections: new Map([[11, [...leb(4097)]]]) })],
   ])("%s", (_name, bytes) => {
     const refusal = refusalOf(bytes);
@@ -238,13 +253,21 @@ describe("a bound", () => {
 describe("an invalid module", () => {
   test.each([
     ["no bytes", new Uint8Array()],
-    ["a component", new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x0d, 0x00, 0x01, 0x00])],
+    ["a component of another version", new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x0c, 0x00, 0x01, 0x00])],
     ["a type error", bytesOf({ handle: [0, 0x41, 0, END] })],
     ["a section twice", new Uint8Array([...bytesOf({}), 3, 1, 0])],
     ["a section past the end", new Uint8Array([...bytesOf({}), 11, 100, 0])],
     ["code after the end", bytesOf({ handle: [0, 0x42, 0, END, END] })],
     ["code without its end", bytesOf({ handle: [0, 0x42, 0] })],
     ["an else without an if", bytesOf({ handle: [0, 0x05, ...TAIL] })],
+    ["more functions than bodies", bytesOf({ sections: new Map([[3, [3, 0, 1, 2]]]) })],
+    [
+      "a select of several values",
+      bytesOf({ handle: [0, 0x42, 0, 0x42, 0, 0x41, 0, 0x1c, 2, 0x7e, 0x7e, END] }),
+    ],
+    ["an unknown kind of element segment", bytesOf({ elements: [[8, 0]] })],
+    ["an unknown kind of data segment", bytesOf({ sections: new Map([[11, [1, 3, 0]]]) })],
+    ["a name that is not UTF-8", bytesOf({ sections: new Map([[7, [1, 1, 0xff, 0, 0]]]) })],
     ["an unknown type", bytesOf({ functions: [{ type: 99, body: [0, END] }] })],
     // What follows exists after the rewrite, and must not before it.
     ["__pn_fuel by its coming index", bytesOf({ handle: [0, 0x42, 0x7f, 0x24, 0, ...TAIL] })],

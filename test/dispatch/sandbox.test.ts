@@ -64,6 +64,7 @@ describe("a broken interface is handler_invalid", () => {
     ["sends", '{"reply":1,"sends":[{"to":0}]}'],
     ["sends of another type", '{"reply":1,"sends":{}}'],
     ["reply and error", '{"reply":1,"error":{"code":"a","detail":""}}'],
+    ["sends and error", '{"sends":[{"to":{"$cap":0},"message":"go"}],"error":{"code":"a","detail":""}}'],
     ["state and error", '{"state":1,"error":{"code":"a","detail":""}}'],
     ["an error that is text", '{"error":"no"}'],
     ["an error without a code", '{"error":{"detail":"x"}}'],
@@ -82,8 +83,23 @@ describe("a broken interface is handler_invalid", () => {
     expect(refusalOf(answering(document)).code).toBe("handler_invalid");
   });
 
-  test("what sends gets says why", () => {
-    expect(refusalOf(answering('{"reply":1,"sends":[1]}')).detail).toContain("does not support");
+  test.each([
+    "1",
+    "[1]",
+    '[{"to":1,"message":"go"}]',
+    '[{"to":{"$cap":-1},"message":"go"}]',
+    '[{"to":{"$cap":0,"caveats":["message in go"]},"message":"go"}]',
+    '[{"to":{"$cap":0,"token":"pst_"},"message":"go"}]',
+    '[{"to":{"$cap":0}}]',
+    '[{"to":{"$cap":0},"message":"Go"}]',
+    '[{"to":{"$cap":0},"message":"go","actor":"thing"}]',
+    '[{"to":{"$cap":0},"message":"go","actor":"thing/../x"}]',
+    '[{"to":{"$cap":0},"message":"go","when":"now"}]',
+    `[${Array.from({ length: 17 }, () => '{"to":{"$cap":0},"message":"go"}').join(",")}]`,
+  ])("sends that are %s", (sends) => {
+    const { code, detail } = refusalOf(answering(`{"reply":1,"sends":${sends}}`));
+    expect(code).toBe("handler_invalid");
+    expect(detail).toMatch(/send/);
   });
 });
 

@@ -120,9 +120,9 @@ describe("a reference", () => {
   test("has nothing beside it; other names with $ are reserved, and its own are written with one more", () => {
     const inCall = (args: unknown) => read([go, { message: "go", args }]);
     expect(inCall({ "a/b": [{ $ref: "$0", more: 1 }] })).toMatchObject({ facts: { path: "/a~1b/0" } });
-    expect(inCall({ a: { $cap: 0 } })).toMatchObject({
+    expect(inCall({ a: { $own: 0 } })).toMatchObject({
       code: "malformed_request",
-      facts: { path: "/a/$cap" },
+      facts: { path: "/a/$own" },
     });
     const [, second] = must(inCall({ $$ref: "$0", $$$x: 1, a$: 2, b: "$0.balance" }));
     expect(second?.args).toEqual({ $ref: "$0", $$x: 1, a$: 2, b: "$0.balance" });

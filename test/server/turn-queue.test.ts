@@ -81,7 +81,7 @@ test("who comes back is served at once, but has saved nothing up; what he owes h
   expect(run(10)).not.toBe("debtor");
 });
 
-describe("the last thread", () => {
+describe("the kept thread", () => {
   test("is not for a tenant who has one", () => {
     const queue = new TurnQueue<Waiting>();
     queue.push(turn("a"));

@@ -1,5 +1,6 @@
 /** A node's shards without its gate: real actors, log and checkpoints, on a store and a clock of the test's. */
 import type { Incoming } from "../../src/cluster/forward.ts";
+import { Courier } from "../../src/courier.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import { createProtocolCache } from "../../src/protocol/cache.ts";
 import { Shards, type ShardsOptions } from "../../src/shards.ts";
@@ -7,6 +8,8 @@ import { ReplayWindow } from "../../src/signature/replay.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { callOf, type Given, NOW_MS } from "../actor/counter.ts";
 import { TestClock } from "../cluster/clock.ts";
+import { random } from "./gate.ts";
+import { VAULT } from "./vault.ts";
 
 const FOREVER_MS = 1e12;
 
@@ -46,6 +49,13 @@ export class ShardsNode {
       protocols: createProtocolCache(),
       replays: this.replays,
       send: async () => ({ failed: "unsent" }),
+      courier: new Courier({
+        vault: VAULT,
+        ask: async () => new Response(null),
+        url: "http://here",
+        wall_ms: () => NOW_MS,
+        random,
+      }),
       event: (event, shard, detail) => this.events.push(`${event} ${shard}: ${detail}`),
       ...options,
     });

@@ -13,16 +13,16 @@ export interface Shape {
   readonly output?: string;
   /** A module that is run as it is: no admission, no fuel. */
   readonly raw?: Uint8Array;
+  /** Another handler altogether. */
+  readonly module?: Uint8Array<ArrayBuffer>;
   /** What differs from an actor that takes `go` at any time. */
   readonly policy?: Partial<ActorPolicy>;
 }
 
-export async function publishTenant(
-  store: Store,
-  tenant: string,
-  { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, raw, policy }: Shape = {},
-): Promise<void> {
-  const handlers = await admitHandlers(new Map([["thing", answering(output)]]), admit);
+export async function publishTenant(store: Store, tenant: string, shape: Shape = {}): Promise<void> {
+  const { holder = "optional", reply = 1, output = `{"state":null,"reply":${reply}}`, policy } = shape;
+  const { raw, module = answering(output) } = shape;
+  const handlers = await admitHandlers(new Map([["thing", module]]), admit);
   if (!handlers.ok) throw new Error(JSON.stringify(handlers.problems));
   const modules =
     raw === undefined ? handlers.modules : new Map([["thing", { original: raw, instrumented: raw }]]);

@@ -40,16 +40,39 @@ function need(input: View, name: string): View {
   return member as View;
 }
 
+/** The number of the capability in a member of that name, `{"$cap": n}`; -1 where there is none. */
+export function handleIn(value: View, name: string): i64 {
+  const member = value.member(name);
+  if (member === null) return -1;
+  const number = member.member("$cap");
+  return number === null ? -1 : number.integer(-1);
+}
+
 export class Outcome {
+  private sends: string = "";
+
   constructor(private text: string) {}
 
   /** Beside a reply: the actor goes on under that behaviour of its policy, which must be narrower than what is left. */
   become(name: string): Outcome {
-    return new Outcome(this.text.substring(0, this.text.length - 1) + `,"become":${quote(name)}}`);
+    return this.with("become", quote(name));
+  }
+
+  /** Beside a reply: a message to the actor of a capability. It is sent once the turn is on record. */
+  send(capability: i64, message: string, args: Writer): Outcome {
+    const send = new Writer().handle("to", capability).string("message", message).object("args", args);
+    this.sends += (this.sends.length == 0 ? "" : ",") + send.toString();
+    return this;
+  }
+
+  private with(name: string, json: string): Outcome {
+    this.text = this.text.substring(0, this.text.length - 1) + `,${quote(name)}:${json}}`;
+    return this;
   }
 
   /** As `pn_handle` answers it: ptr << 32 | length. */
   write(): i64 {
+    if (this.sends.length > 0) this.with("sends", `[${this.sends}]`);
     const bytes = String.UTF8.encode(this.text);
     return ((<i64>changetype<usize>(bytes)) << 32) | <i64>bytes.byteLength;
   }

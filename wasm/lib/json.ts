@@ -17,6 +17,13 @@ export class View {
     private end: usize,
   ) {}
 
+  /** Of a text that is JSON. Nothing is ever freed, so its bytes stay. */
+  static of(text: string): View {
+    const bytes = String.UTF8.encode(text);
+    const start = changetype<usize>(bytes);
+    return new View(start, start + <usize>bytes.byteLength);
+  }
+
   get isNull(): bool {
     return this.first == 0x6e;
   }
@@ -172,6 +179,11 @@ export class Writer {
 
   object(name: string, value: Writer): Writer {
     return this.json(name, value.toString());
+  }
+
+  /** A capability, by the number that the host gave it. */
+  handle(name: string, capability: i64): Writer {
+    return this.object(name, new Writer().integer("$cap", capability));
   }
 
   /** A value that is JSON text already. */

@@ -4,12 +4,17 @@
  * An actor counts its turns. `add` and `take` are turns; under the caveat `ordered` they must alternate. Any message may
  * be declined by the handler, which then says what it saw: an answer that only looked, and moved nothing. So every
  * answer names a version, and the versions tell whether the history is one that could have happened one call at a time.
+ *
+ * A turn may send `add` to other actors. Each send that is durable must take effect once, in the order of those from its
+ * sender to its receiver, and only then be on record as delivered.
  */
-import { decodeEntry } from "../../../src/actor/entry.ts";
+import { type Delivery, decodeLine, isDelivery, type ParsedEntry } from "../../../src/actor/entry.ts";
+import type { Send } from "../../../src/actor/outbox.ts";
 import type { Answer, Call, CaveatMonitor, Protocols } from "../../../src/actor/shard.ts";
 import type { TurnResult } from "../../../src/actor/word.ts";
 import type { Turn } from "../../../src/dispatch/sandbox.ts";
 import { isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
+import { capOf } from "../../../src/handles.ts";
 import { type Automaton, compileProtocol } from "../../../src/protocol/automaton.ts";
 import { stepAll } from "../../../src/protocol/monitor.ts";
 import { findWidening } from "../../../src/protocol/narrower.ts";
@@ -26,6 +31,10 @@ export interface Operation {
   readonly ordered: boolean;
   readonly declined: boolean;
   readonly keyed: boolean;
+  /** The actors that the turn sends `add` to. */
+  readonly sends: readonly string[];
+  /** It is a send itself. */
+  readonly sender?: { readonly key: string; readonly number: number };
   attempts: number;
 }
 
@@ -83,18 +92,29 @@ export function callOf(
   attempt: string,
   { now_ms, deadline_ms, padding, work }: CallOptions,
 ): Call {
-  const { id, actor, message, keyed, declined } = operation;
-  const run = async ({ state, seed }: Turn): Promise<TurnResult | Refusal> => {
+  const { id, actor, message, keyed, declined, sends, sender } = operation;
+  const run = async ({ state, seed, caps = [] }: Turn): Promise<TurnResult | Refusal> => {
     await work();
     const { n, last } = versionOf(state);
     if (declined) return refuse("handler_error", JSON.stringify({ n, last }));
     const after = JSON.stringify({ n: n + 1, last: seed, padding });
-    return { reply: { n: n + 1 }, state: after, fuel: 1, output_bytes: after.length };
+    const sent = sends.map((to) => ({ to: caps[0]?.id ?? -1, actor: to, message: "add", args: {} }));
+    const more = sent.length > 0 && { sends: sent };
+    return { reply: { n: n + 1 }, state: after, ...more, fuel: 1, output_bytes: after.length };
   };
   return {
     tenant: TENANT,
     actor,
-    word: [{ name: message, args: {}, references: new Map(), seed: attempt, reads: false, run }],
+    word: [
+      {
+        name: message,
+        args: sends.length > 0 ? capOf(0) : {},
+        references: new Map(),
+        seed: attempt,
+        reads: false,
+        run,
+      },
+    ],
     batch: false,
     signer: "somebody",
     token: { root: "root", digest: "token" },
@@ -105,6 +125,8 @@ export function callOf(
     monitors: operation.ordered ? [ordered] : [],
     counts: [],
     messages: undefined,
+    received: sends.length > 0 ? [{ token: "token", note: { actor: "counter/*" } }] : [],
+    sender,
     idempotency: keyed ? { key: id, digest: message } : undefined,
     nonce: { key: attempt, until_s: Math.floor(now_ms / 1000) + NONCE_LIFE_S },
   };
@@ -126,6 +148,15 @@ export class Account {
   }
 }
 
+/** A send that is durable. */
+interface Sent {
+  readonly receiver: string;
+  readonly number: number;
+  /** The attempt that took effect. */
+  taken?: string;
+  delivered?: true;
+}
+
 export class Accounts {
   readonly #fail: (what: string) => void;
   readonly #accounts = new Map<string, Account>();
@@ -134,6 +165,9 @@ export class Accounts {
   readonly #counted = new Map<string, number>();
   /** Attempts that were told that they have no effect. */
   readonly #refused = new Set<string>();
+  /** By sender and number. */
+  readonly #sent = new Map<string, Sent>();
+  readonly #deliveries = new Map<string, Operation>();
 
   constructor(fail: (what: string) => void) {
     this.#fail = fail;
@@ -151,9 +185,67 @@ export class Accounts {
     return attempt;
   }
 
-  /** An entry has become durable. @returns its attempt. */
-  counted(text: string): string {
-    const { actor, turns } = decodeEntry(text);
+  /** What is durable and was not delivered: sender and receiver. */
+  get undelivered(): readonly (readonly [sender: string, receiver: string])[] {
+    return [...this.#sent].flatMap(([name, { receiver, delivered }]) =>
+      delivered ? [] : [[name.slice(0, name.indexOf("#")), addressOf(receiver)] as const],
+    );
+  }
+
+  /** The call that delivers a send: the same, however often and from wherever it is tried. */
+  deliveryOf(sender: string, { record: [number, , receiver] }: Send, shard: number): Operation {
+    const id = `${sender}#${number}`;
+    const known = this.#deliveries.get(id) ?? {
+      id,
+      shard,
+      actor: receiver,
+      message: "add" as const,
+      ordered: false,
+      declined: false,
+      keyed: false,
+      sends: [],
+      sender: { key: sender, number },
+      attempts: 0,
+    };
+    this.#deliveries.set(id, known);
+    return known;
+  }
+
+  /** An entry has become durable. */
+  counted(text: string): void {
+    const line = decodeLine(text);
+    if (isDelivery(line)) this.#delivered(line);
+    else this.#countedCall(line);
+  }
+
+  #delivered({ actor, delivered: [number, outcome] }: Delivery): void {
+    const name = `${actor}#${number}`;
+    const sent = this.#sent.get(name);
+    if (sent?.taken === undefined || outcome !== "done")
+      this.#fail(`send ${name} was delivered (${outcome}) and has not taken effect`);
+    else if (sent.delivered) this.#fail(`send ${name} was delivered twice`);
+    else sent.delivered = true;
+  }
+
+  #took(attempt: string, { id, actor, sender }: Operation): void {
+    if (sender === undefined) return;
+    const sent = this.#sent.get(id);
+    if (sent === undefined) return this.#fail(`send ${id} took effect before it was durable`);
+    if (sent.taken !== undefined) this.#fail(`send ${id} took effect twice`);
+    sent.taken = attempt;
+    const before = [...this.#sent].filter(
+      ([name, { receiver, number }]) =>
+        name.startsWith(`${sender.key}#`) && receiver === actor && number < sender.number,
+    );
+    if (before.some(([, { delivered }]) => !delivered)) this.#fail(`send ${id} overtook another`);
+  }
+
+  #countedCall({ actor, turns, sends = [] }: ParsedEntry): void {
+    for (const [number, , receiver] of sends) {
+      const name = `${actor}#${number}`;
+      if (this.#sent.has(name)) this.#fail(`the number of ${name} was used twice`);
+      this.#sent.set(name, { receiver, number });
+    }
     const [[message, , seed, reply]] = turns;
     const account = this.of(actor);
     if (this.#counted.has(seed)) this.#fail(`${seed} took effect twice`);
@@ -173,7 +265,7 @@ export class Accounts {
     if (steps && message !== account.expected) this.#fail(`${seed} took effect out of order`);
     const after = message === "add" ? "take" : "add";
     account.expects.push(steps ? after : account.expected);
-    return seed;
+    this.#took(seed, operation);
   }
 
   /**
@@ -182,7 +274,10 @@ export class Accounts {
    */
   answered(attempt: string, operation: Operation, answer: Answer | Refusal, shown: number): void {
     const account = this.of(addressOf(operation.actor));
-    if (!isRefusal(answer)) {
+    if (!isRefusal(answer) && operation.sender !== undefined && answer.kept) {
+      if (this.#sent.get(operation.id)?.taken === undefined)
+        this.#fail(`send ${operation.id} was said to be taken and is not durable`);
+    } else if (!isRefusal(answer)) {
       const { n } = answer.reply as unknown as Version;
       if (answer.kept) return this.#checkKept(account, operation, attempt, n);
       if (this.#counted.get(attempt) !== n) this.#fail(`${attempt} was acknowledged and is not durable`);

@@ -104,10 +104,18 @@ export class Clients {
       ordered: random.chance(0.2),
       declined: random.chance(0.2),
       keyed: random.chance(0.8),
+      sends: this.#sends(),
       attempts: 0,
     };
     if (operation.keyed && !operation.declined) this.#keyed.push(operation);
     return operation;
+  }
+
+  #sends(): readonly string[] {
+    const { random, profile } = this.#options;
+    if (!profile.sends || !random.chance(0.3)) return [];
+    const few = this.#actors.slice(0, 3).flat();
+    return Array.from({ length: 1 + random.below(3) }, () => random.pick(few));
   }
 
   /** @returns `undefined` where there is no answer. */

@@ -132,8 +132,14 @@ export class History implements Observer {
       (most, { header }) => (header.kind === "entries" ? Math.max(most, header.durable) : most),
       0,
     );
+    // Without its seal a shard is open to the writer that was deposed, and nobody can tell: seals must not be lost.
     const known = [...shard.slots].filter(
-      ([slot, { header }]) => slot >= from && slot <= durable && header.epoch === shard.reign,
+      ([
+        slot,
+        {
+          header: { kind, epoch },
+        },
+      ]) => slot >= from && slot <= durable && epoch === shard.reign && kind === "entries",
     );
     if (known.length === 0 || shard.lost !== undefined) return false;
     shard.lost = choose(known.map(([slot]) => slot));

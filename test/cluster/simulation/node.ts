@@ -3,11 +3,15 @@
  * `src/server.ts` and `src/shards.ts` do with requests.
  */
 import { Actors } from "../../../src/actor/actors.ts";
+import type { Send } from "../../../src/actor/outbox.ts";
 import { type Answer, Shard } from "../../../src/actor/shard.ts";
 import type { ShardLog } from "../../../src/cluster/log.ts";
 import { Member } from "../../../src/cluster/member.ts";
-import { isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
+import { shardOf } from "../../../src/cluster/pages.ts";
+import { Deliveries, Few } from "../../../src/deliveries.ts";
+import { CODES, isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
 import { PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "../../../src/limits.ts";
+import { VAULT } from "../../support/vault.ts";
 import { type Accounts, addressOf, callOf, type Operation, protocols } from "./accounts.ts";
 import type { History } from "./history.ts";
 import type { Network } from "./network.ts";
@@ -67,6 +71,7 @@ export class Node {
   #asked = false;
   #serving = false;
   #draining = false;
+  readonly #few = new Few(4);
 
   constructor(options: NodeOptions) {
     const { process, profile, network } = options;
@@ -211,10 +216,23 @@ export class Node {
   }
 
   #opened(shard: number, log: ShardLog, records: Recovering): void {
-    const { history, count, trace } = this.#options;
+    const { history, count, trace, fail } = this.#options;
     trace(() => `${this.process.session} opened ${shard}: epoch ${log.epoch}, up to ${log.seq}`);
     count("opened");
     history.recovered(shard, log.checkpointed, log.seq, records.applied);
+    const deliveries: Deliveries = new Deliveries({
+      shard: {
+        receivers: (address) => runtime.shard.receivers(address),
+        nextSend: (...of) => runtime.shard.nextSend(...of),
+        delivered: (...of) => runtime.shard.delivered(...of),
+      },
+      few: this.#few,
+      attempt: (address, send) => this.#deliver(address, send),
+      clock: this.process,
+      wall_ms: () => this.process.wall_ms(),
+      ended: () => log.ended !== undefined,
+      report: (event, detail) => fail(`${event}: ${detail}`),
+    });
     const runtime: Runtime = {
       shard: new Shard({
         actors: records,
@@ -233,6 +251,8 @@ export class Node {
         },
         protocols,
         read: (key) => log.record(key),
+        vault: VAULT,
+        sent: (address) => deliveries.look(address),
         now_ms: () => this.process.now_ms(),
       }),
       actors: records,
@@ -240,6 +260,21 @@ export class Node {
       unsettled: 0,
     };
     this.#runtimes.set(shard, runtime);
+    for (const address of records.sending) deliveries.look(address);
+  }
+
+  /** As the courier does it, without bytes. */
+  async #deliver(sender: string, send: Send): Promise<string | Refusal> {
+    const { accounts, profile, fail, count } = this.#options;
+    const [, , receiver] = send.record;
+    const shard = shardOf(addressOf(receiver), profile.shards);
+    const answer = await this.handle(accounts.deliveryOf(sender, send, shard), 2 * profile.ttl_ms);
+    if (!isRefusal(answer)) {
+      count("delivered");
+      return "done";
+    }
+    if (!CODES[answer.code].retry) fail(`a send of ${sender} was refused: ${answer.code}`);
+    return answer;
   }
 
   #closed(shard: number, why: Refusal): void {

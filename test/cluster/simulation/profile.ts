@@ -78,10 +78,15 @@ export interface Profile {
   readonly strikes: { readonly when: Occasion; readonly chance: number } | undefined;
   /** The store loses an object that was durable. No store may; where one does, the shard must stop. */
   readonly loses: boolean;
+  /** Turns send messages to other actors. */
+  readonly sends: boolean;
 }
 
-/** @param turns decides how long turns take, and when: where they take no time, all else is as if there were none */
-export function drawProfile(random: Random, turns: Random): Profile {
+/**
+ * @param turns decides how long turns take, and when: where they take no time, all else is as if there were none
+ * @param sends decided apart from the rest, so that the other seeds tell the story that they told without it
+ */
+export function drawProfile(random: Random, turns: Random, sends: boolean): Profile {
   const ttl_ms = random.pick([600, 1000, 1000, 3000]);
   const size = random.next();
   // More than two pages hold, so that their number doubles.
@@ -109,5 +114,6 @@ export function drawProfile(random: Random, turns: Random): Profile {
     events: random.some(EVENTS),
     strikes: random.pick([undefined, ...OCCASIONS]),
     loses: random.chance(0.1),
+    sends,
   };
 }

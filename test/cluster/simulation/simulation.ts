@@ -10,8 +10,9 @@ import { OWN_PREFIX } from "../../../src/cluster/format.ts";
 import { parseLease } from "../../../src/cluster/lease.ts";
 import { openLog } from "../../../src/cluster/log.ts";
 import { readOwnership } from "../../../src/cluster/ownership.ts";
+import { shardOf } from "../../../src/cluster/pages.ts";
 import { isRefusal } from "../../../src/errors.ts";
-import { WATCH_INTERVALS } from "../../../src/limits.ts";
+import { SEND_BACKOFF_MS_MAX, WATCH_INTERVALS } from "../../../src/limits.ts";
 import type { Store } from "../../../src/store/contract.ts";
 import { Accounts, addressOf, versionOf } from "./accounts.ts";
 import { Adversary, type Hands } from "./adversary.ts";
@@ -30,6 +31,9 @@ const RECOVERS_TTL = 6;
 
 /** Turns have a sequence of their own beside each seed's. This one leaves turns out of the seeds that show the rarest bugs. */
 const TURNS = 34_610_000;
+/** In this time after the last fault what was sent is delivered: some of it has waited for longer and longer. */
+const DELIVERED_MS = 3 * SEND_BACKOFF_MS_MAX;
+const SENDS_SALT = 0x5e4d;
 
 /** What a process had seen of the store when a lease was last renewed. */
 type Sight = Process["sight"];
@@ -62,7 +66,7 @@ export class Simulation {
     this.#turns = new Random(seed + TURNS);
     this.#tally = tally;
     this.#trace = trace;
-    this.profile = drawProfile(this.#random, this.#turns);
+    this.profile = drawProfile(this.#random, this.#turns, new Random(seed + SENDS_SALT).chance(0.3));
     const count = (what: Counted): void => tally.count(what);
     const fail = (what: string): void => this.fail(new Error(what));
     this.#accounts = new Accounts(fail);
@@ -280,6 +284,14 @@ export class Simulation {
     // What is on its way should arrive at a cluster that works.
     await this.#runUntil(this.#scheduler.now_ms + this.profile.ttl_ms);
     this.#clients.end();
+    const left = () =>
+      this.#accounts.undelivered.filter((pair) => pair.every((address) => sound(this.#shardOf(address))));
+    await this.#runUntil(this.#scheduler.now_ms + DELIVERED_MS, () => left().length === 0);
+    if (left().length > 0) throw new Error(`was sent and not delivered: ${left().join("; ")}`);
+  }
+
+  #shardOf(address: string): number {
+    return shardOf(address, this.profile.shards);
   }
 
   /** A last recovery finds the whole history, whatever checkpoints and logs there are. */

@@ -28,6 +28,7 @@ const COUNTED = [
   // Calls between nodes, and what callers were told.
   "forwarded",
   "redirected",
+  "delivered",
   "acknowledged",
   "kept",
   "handler_error",

@@ -1,5 +1,10 @@
-/** What a thread of this process has taken of the CPU, as Linux tells it (proc(5)); elsewhere nobody knows. */
+/**
+ * Threads of this process as Linux knows them (proc(5)): what one has taken of the CPU, and how much it lets others go
+ * first. Elsewhere nobody knows.
+ */
 import { readFileSync, readlinkSync } from "node:fs";
+import { setPriority } from "node:os";
+import { TURN_THREAD_NICENESS } from "../limits.ts";
 
 /** Of a tick, in which the system counts: it says so in sysconf, and it is this on every machine that Node runs on. */
 const TICK_MS = 10;
@@ -10,6 +15,15 @@ export function threadName(): string | undefined {
     return readlinkSync("/proc/thread-self").split("/").at(-1);
   } catch {
     return undefined;
+  }
+}
+
+/** On Linux a priority is a thread's. Where it cannot be set, all threads are alike. */
+export function beNice(name: string): void {
+  try {
+    setPriority(Number(name), TURN_THREAD_NICENESS);
+  } catch {
+    return;
   }
 }
 
