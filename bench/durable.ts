@@ -48,10 +48,10 @@ async function newPlace(rgw: Rgw | undefined): Promise<Place> {
 type Counted = Sample & { readonly callsPerPut: number };
 
 class SlowNode {
-  readonly target: Target;
+  readonly target: Target<ServerProcess>;
   readonly #load: Load;
 
-  private constructor(target: Target, load: Load) {
+  private constructor(target: Target<ServerProcess>, load: Load) {
     this.target = target;
     this.#load = load;
   }

@@ -34,9 +34,12 @@ const BUSY_PERCENT_MIN = 70;
 /** A round that takes longer than this has lost its server. */
 const ROUND_S_MAX = 10;
 
+/** A server as the load generator needs to know it. */
+type Addressed = Pick<ServerProcess, "url" | "pid">;
+
 /** Somebody to send requests to, and what to send. */
-export interface Target {
-  readonly server: ServerProcess;
+export interface Target<Server extends Addressed = Addressed> {
+  readonly server: Server;
   readonly connections: number;
   readonly requests: Round["requests"];
 }
@@ -97,13 +100,13 @@ async function naiveTarget(load: Load): Promise<Target> {
 }
 
 /** Opens an account for each identity; what follows are deposits. */
-export async function openedTarget(
+export async function openedTarget<Server extends Addressed>(
   load: Load,
-  server: ServerProcess,
+  server: Server,
   identities: readonly Identity[],
-): Promise<Target> {
+): Promise<Target<Server>> {
   const signed = { kind: "signed", identities } as const;
-  const opening: Target = {
+  const opening: Target<Server> = {
     server,
     connections: CONNECTIONS,
     requests: { ...signed, message: "open", args: { owner: "Bench" } },

@@ -14,19 +14,29 @@ export class CallerAddress {
   readonly #proxies: readonly Range[];
   readonly #vouching: Vouching;
 
-  /** @param proxies addresses whose `X-Forwarded-For` and `Forwarded` are believed */
-  constructor(proxies: readonly Range[], master: Secret) {
+  /**
+   * @param proxies addresses whose `X-Forwarded-For` and `Forwarded` are believed
+   * @param secret what this node vouches with: the master key, or an edge node's own
+   */
+  constructor(proxies: readonly Range[], secret: Secret) {
     this.#proxies = proxies;
-    this.#vouching = new Vouching(master);
+    this.#vouching = new Vouching(secret);
   }
 
   /**
    * @param peer the other end of the socket
    * @param passedOn the request says that it comes from another node
+   * @param edgeKey of the edge node that it comes from, if it is one
    * @returns `undefined` where nobody who is believed has told it
    */
-  of({ headers }: Request, peer: string | undefined, passedOn: boolean): Address | undefined {
-    if (passedOn) return this.#vouching.read(headers.get(CLIENT_HEADER), signatureOf(headers));
+  of(
+    { headers }: Request,
+    peer: string | undefined,
+    passedOn: boolean,
+    edgeKey?: Secret,
+  ): Address | undefined {
+    const vouching = edgeKey === undefined ? this.#vouching : new Vouching(edgeKey);
+    if (passedOn) return vouching.read(headers.get(CLIENT_HEADER), signatureOf(headers));
     const [xForwardedFor, forwarded] = [headers.get("x-forwarded-for"), headers.get("forwarded")];
     return clientAddress({ peer, xForwardedFor, forwarded }, this.#proxies);
   }

@@ -38,6 +38,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   call: async () => (await import("./cli/call.ts")).call,
   cluster: async () => (await import("./cli/cluster.ts")).cluster,
   revoke: async () => (await import("./cli/revoke.ts")).revoke,
+  edge: async () => (await import("./cli/edge.ts")).edge,
   rotate: async () => (await import("./cli/rotate.ts")).rotate,
   store: async () => (await import("./cli/store.ts")).store,
   quarantine: async () => (await import("./cli/quarantine.ts")).quarantine,

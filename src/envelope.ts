@@ -9,10 +9,11 @@ import { refuseExpired } from "./authorize/authorize.ts";
 import { fromUtf8 } from "./bytes.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { refuseAnnounced } from "./request/body.ts";
-import { readAuthorization, readIdempotencyKey } from "./request/headers.ts";
+import { type PassedOn, readAuthorization, readIdempotencyKey } from "./request/headers.ts";
 import { type ReceivedSignature, readSignature } from "./request/signature-base.ts";
 import { readTarget, type Target } from "./request/target.ts";
-import { type Challenges, isChallenged } from "./signature/challenge.ts";
+import type { Secret } from "./secret.ts";
+import { Challenges, isChallenged } from "./signature/challenge.ts";
 import { type Lifetime, refuseLongLived, refuseStale } from "./signature/freshness.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 import type { Tenant } from "./tenants.ts";
@@ -40,11 +41,17 @@ export interface Envelope {
   /** When the request may be taken: by its own times, or by those of the challenge that it answers. */
   readonly lifetime: Lifetime;
   readonly idempotencyKey: string | undefined;
+  /** Of the edge node that has passed it on, where one says so and has the tenant's key ring. */
+  readonly edgeKey: Secret | undefined;
 }
 
-export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope | Refusal {
-  const url = URL.parse(request.url);
-  if (url === null) return refuse("malformed_request", "the request's host and path are no URL");
+/** @param url as the caller has addressed it */
+export function openEnvelope(
+  gate: EnvelopeOptions,
+  request: Request,
+  url: URL,
+  { edge }: Pick<PassedOn, "edge">,
+): Envelope | Refusal {
   const target = readTarget(url);
   if (isRefusal(target)) return target;
   // A second Host line is joined to the first: what is signed must not depend on which one is read.
@@ -61,9 +68,11 @@ export function openEnvelope(gate: EnvelopeOptions, request: Request): Envelope 
   if (isRefusal(tokens)) return tokens;
   const signature = claimedSignature(gate, request, url);
   if (isRefusal(signature)) return signature;
-  const lifetime = claimedLifetime(gate, signature);
+  const edgeKey = edge === undefined ? undefined : tenant.edges.get(edge.name);
+  const challenges = edgeKey === undefined ? gate.challenges : new Challenges(edgeKey);
+  const lifetime = claimedLifetime({ ...gate, challenges }, signature);
   if (isRefusal(lifetime)) return lifetime;
-  return { target, authority: url.host, tenant, tokens, signature, lifetime, idempotencyKey };
+  return { target, authority: url.host, tenant, tokens, signature, lifetime, idempotencyKey, edgeKey };
 }
 
 function claimedTokens(gate: EnvelopeOptions, request: Request): Tokens | Refusal {

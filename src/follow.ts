@@ -9,9 +9,15 @@
 import { CHANGES_KEY, changedSince, parseChanges } from "./changes.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { CHANGES_POLL_MS, FULL_PASS_MS, STALENESS_MS_MAX, STORE_READS_AT_ONCE } from "./limits.ts";
-import { type Tenant, TenantDirectory, type TenantOptions } from "./tenants.ts";
+import type { Quarantine } from "./quarantine.ts";
+import type { Store } from "./store/contract.ts";
+import type { Tenant, TenantDirectory } from "./tenants.ts";
 
-export interface FollowerOptions extends TenantOptions {
+export interface FollowerOptions {
+  readonly store: Store;
+  readonly directory: TenantDirectory;
+  /** The same that the directory asks. */
+  readonly quarantine: Quarantine;
   /** Monotonic. */
   readonly now_ms: () => number;
   /** ms since the epoch: which revocations have long expired. */
@@ -47,7 +53,7 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    this.#directory = new TenantDirectory(options);
+    this.#directory = options.directory;
   }
 
   /** The tenants served now. */
@@ -60,12 +66,20 @@ export class Follower {
     return this.#options.now_ms() - this.#lookedAt_ms;
   }
 
+  /** The same of one tenant. */
+  ageOf_ms(name: string): number {
+    return this.#options.now_ms() - this.#asOf_ms(name);
+  }
+
+  #asOf_ms(name: string): number {
+    return Math.min(this.#followed.get(name)?.knownAsOf_ms ?? Infinity, this.#lookedAt_ms);
+  }
+
   /** Refusals: `no_such_tenant`; `store_unavailable` where it is not known what the tenant has revoked. */
   tenant(name: string): Tenant | Refusal {
     const tenant = this.#directory.get(name);
     if (tenant === undefined) return refuse("no_such_tenant", `there is no tenant ${name}`);
-    const asOf_ms = this.#followed.get(name)?.knownAsOf_ms ?? Infinity;
-    return this.#refuseStale(Math.min(asOf_ms, this.#lookedAt_ms)) ?? tenant;
+    return this.#refuseStale(this.#asOf_ms(name)) ?? tenant;
   }
 
   /** `store_unavailable` where the node has not learned for too long what changed. */
@@ -113,7 +127,7 @@ export class Follower {
       if (unread !== undefined) return this.#failed(unread.detail);
       const changed = changes && changedSince(this.#count, changes);
       if (changed === undefined) this.#missed();
-      else for (const name of changed) this.#changed(name);
+      else for (const name of changed) if (this.#directory.serves(name)) this.#changed(name);
       this.#count = changes?.count ?? 0;
       this.#etag = found?.etag;
     }

@@ -12,13 +12,13 @@ import type { Position } from "./actor/position.ts";
 import type { Answer, Call, Question } from "./actor/shard.ts";
 import type { Word } from "./actor/word.ts";
 import { answerHere, isForAnyNode } from "./anywhere.ts";
-import { asArrived } from "./arrived.ts";
+import { addressedUrl, asArrived, passedOnOf } from "./arrived.ts";
 import { Authority, type Grant } from "./authorize/authorize.ts";
 import type { Access } from "./authorize/caveats.ts";
 import type { Readings } from "./authorize/readings.ts";
 import { toHex } from "./bytes.ts";
 import type { CallerAddress, Connection } from "./caller-address.ts";
-import { HOPS_HEADER, type Incoming, REMAINING_HEADER } from "./cluster/forward.ts";
+import type { Incoming } from "./cluster/forward.ts";
 import { type Ask, actorType, composeCall, eachCall, readWord, typedWord } from "./compose.ts";
 import { composeQuestion, describe } from "./describe.ts";
 import { type Envelope, type EnvelopeOptions, openEnvelope } from "./envelope.ts";
@@ -34,7 +34,7 @@ import type { Recorder } from "./record/requests.ts";
 import type { Requested } from "./request/batch.ts";
 import { readBody } from "./request/body.ts";
 import { checkContentDigest } from "./request/digest.ts";
-import { type PassedOn, readPassedOn, readTimeout } from "./request/headers.ts";
+import { type PassedOn, readTimeout } from "./request/headers.ts";
 import type { HolderSignatures } from "./signature/holder.ts";
 import type { ReplayWindow } from "./signature/replay.ts";
 import type { VerifiedMacaroon } from "./token/macaroon.ts";
@@ -123,22 +123,24 @@ async function pass(
   if (closed !== undefined) return closed;
   const timeout_ms = readTimeout(request.headers.get("request-timeout-ms"));
   if (isRefusal(timeout_ms)) return timeout_ms;
-  const passedOn = readPassedOn(request.headers.get(HOPS_HEADER), request.headers.get(REMAINING_HEADER));
+  const passedOn = passedOnOf(request);
   if (isRefusal(passedOn)) return passedOn;
   if (passedOn.hops > 0) notes.hop = "received";
   const deadline_ms = gate.monotonic_ms() + Math.min(timeout_ms, passedOn.remaining_ms);
 
+  const url = addressedUrl(request, passedOn);
+  if (url === null) return refuse("malformed_request", "the request's host and path are no URL");
   if (passedOn.hops > 0) {
-    const stranger = await gate.meetPeer(URL.parse(request.url)?.host ?? "");
+    const stranger = await gate.meetPeer(url.host);
     if (stranger !== undefined) return stranger;
   }
-  const envelope = openEnvelope(gate, request);
-  if (isRefusal(envelope)) return asArrived(envelope, request);
+  const envelope = openEnvelope(gate, request, url, passedOn);
+  if (isRefusal(envelope)) return asArrived(envelope, request, url);
   notes.actor = `${envelope.target.tenant}/${envelope.target.type}/${envelope.target.id}`;
   if (envelope.target.message !== undefined) notes.message = envelope.target.message;
 
   const token = verifyCaller(gate, envelope);
-  if (isRefusal(token)) return asArrived(token, request);
+  if (isRefusal(token)) return asArrived(token, request, url);
   notes.signer = envelope.signature.keyid;
 
   // The signature covers the digest, so the caller is known before the body takes memory and a slot.
@@ -146,7 +148,7 @@ async function pass(
     return refuse("overloaded", "too many calls are in flight", { retry_after_ms: 1000 });
   callsInFlight.count++;
   try {
-    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0);
+    const address = gate.callerAddress.of(request, peer, passedOn.hops > 0, envelope.edgeKey);
     const caller = { envelope, token, address };
     const outcome = await passBody(gate, request, caller, passedOn, deadline_ms, notes);
     if (outcome instanceof Response) notes.hop = "sent";
@@ -170,6 +172,7 @@ interface Known extends KnownCaller {
   readonly digest: Uint8Array;
   readonly now_ms: number;
   readonly deadline_ms: number;
+  readonly revoked: () => Refusal | undefined;
 }
 
 /** The second half, for a caller who is known. */
@@ -188,12 +191,13 @@ async function passBody(
 
   // Asked anew: a body may take its time, and a token may be revoked or expire meanwhile.
   const { envelope, token, address } = caller;
-  const revoked = envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
-  if (revoked !== undefined) return revoked;
+  const revoked = () => envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
+  const refused = revoked();
+  if (refused !== undefined) return refused;
   const nonce = new Nonce(gate, envelope);
   const more = gate.callerAddress.passOn(request, address);
   const incoming = { request, body, hops, more, admit: () => nonce.take() };
-  const known = { ...caller, incoming, digest, now_ms: gate.now_ms(), deadline_ms };
+  const known = { ...caller, incoming, digest, now_ms: gate.now_ms(), deadline_ms, revoked };
   const outcome = await (request.method === "POST"
     ? passCall(gate, known, notes)
     : passQuestion(gate, known));
@@ -229,7 +233,8 @@ async function passCall(
   const call = composeCall(gate, envelope, grant, actor, messages, digest, { ...known, ...brought });
   if (isRefusal(call)) return call;
 
-  if (isForAnyNode(call, actor.stateless, gate.protocols))
+  const isHere = actor.stateless && actor.run !== undefined && brought.unread === undefined;
+  if (isForAnyNode(call, isHere, gate.protocols))
     return gate.monotonic_ms() < deadline_ms ? answerHere(call, gate.vault, incoming.admit) : late();
   return gate.call(call, incoming, deadline_ms);
 }

@@ -372,6 +372,19 @@ export const PLACE_RETRY_MS = 50;
  * Half a million actors, which is as many as there can be, are looked at in 11 ms. */
 export const ACTORS_SWEEP_MS = 1_000;
 
+// ── Edge ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How old an edge node's knowledge of a tenant may be before a request waits for news: with the look itself, what was
+ * revoked is in force within 2 s. */
+export const EDGE_KNOWLEDGE_MS_MAX = 1_500;
+/** How long a request waits for news: a store that hangs is ridden out with what is known, until that is too old. */
+export const EDGE_PATIENCE_MS = 3_000;
+/** A look that has taken so long was cut off with the request that began it: one read of a store and its retries end
+ * before. */
+export const EDGE_LOOK_MS_MAX = 25_000;
+/** Edge nodes of one tenant: its ring is one object with a copy for each, of 10 KB at most. */
+export const EDGES_PER_TENANT_MAX = 64;
+
 // ── Supervisor ───────────────────────────────────────────────────────────────────────────────────────────
 
 /** How often a node tells its supervisor that its loop turns, and what its threads are at. */
@@ -380,11 +393,13 @@ export const HEARTBEAT_MS = 250;
 export const HEARTBEATS_MISSED_MAX = 40;
 /** Before its first one a node may take a minute more: it opens its store and compiles its own code. */
 export const NODE_START_BEATS_MAX = 240;
-/** A turn under way for so many heartbeats, 5 s, that has had so much of the CPU, ten times what its fuel allows, is
- * not held by fuel. Where nobody can tell what it had, a minute must do. */
+/** A turn under way for so many heartbeats, 5 s, that has had so much of the CPU is not held by fuel, which ends after 0.1 s;
+ * its code may take 0.4 s to compile. Where nobody can tell what it had, a minute must do. */
 export const TURN_WEDGED_BEATS = 20;
-export const TURN_WEDGED_CPU_MS = 1_000;
+export const TURN_WEDGED_CPU_MS = 3_000;
 export const TURN_WEDGED_BEATS_UNMEASURED = 240;
+/** One Ctrl-C comes twice where npm passes on what the terminal has sent already; a second one takes longer. */
+export const SAME_SIGNAL_MS = 500;
 /** From when a node says that it ends until it must have ended: a thread that nothing stops would keep it for ever. */
 export const NODE_END_MS_MAX = 2_000;
 /** Before a crashed node is started again, doubled for each crash within the window, up to the second number. */

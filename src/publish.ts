@@ -15,7 +15,7 @@ import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { Secret } from "./secret.ts";
 import type { Store } from "./store/contract.ts";
 import { settledPut } from "./store/settle.ts";
-import { createKeyring, keyringKey, openKeyring, sealKeyring } from "./token/keyring.ts";
+import { createKeyring, keyringKey, openTenantKeys, sealTenantKeys } from "./token/keyring.ts";
 
 const FORMAT = "postern-policy/1";
 
@@ -146,11 +146,12 @@ async function ensureKeyring(
   const found = await store.get(keyringKey(tenant));
   if (isRefusal(found)) return found;
   if (found === undefined) {
-    const sealed = sealKeyring(createKeyring(random), tenant, master, random);
+    const keys = { ring: createKeyring(random), edges: new Map() };
+    const sealed = sealTenantKeys(keys, tenant, master, random);
     const put = await settledPut(store, keyringKey(tenant), sealed, { ifNoneMatch: "*" });
     return put.outcome === "unknown" ? unwritten(keyringKey(tenant), put.reason) : undefined;
   }
-  return openKeyring(found.body, tenant, master) === undefined ? wrongMasterKey(tenant) : undefined;
+  return openTenantKeys(found.body, tenant, master) === undefined ? wrongMasterKey(tenant) : undefined;
 }
 
 export function wrongMasterKey(tenant: string): Refusal {

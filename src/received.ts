@@ -75,6 +75,23 @@ export interface ReceiveOptions {
   readonly now_ms: () => number;
 }
 
+/** The vault of an edge node, which has no actor's key: it passes on what needs one. */
+export const NO_VAULT: Vault = {
+  publicKey: withoutKeys,
+  seal: withoutKeys,
+  open: withoutKeys,
+  handOn: withoutKeys,
+};
+
+function withoutKeys(): never {
+  throw new Error("an edge node has no actor's key");
+}
+
+export interface Brought extends Pick<Call, "received" | "sender"> {
+  /** It brings something that this node has no keys to look at: for the leader alone. */
+  readonly unread?: true;
+}
+
 /**
  * Whose send a call is, if any, and the capabilities that it brings.
  * Refusals: `signature_invalid`, `malformed_request`; `schema_violation` and `capability_refused`, with the path.
@@ -84,8 +101,11 @@ export function broughtBy(
   envelope: Envelope,
   request: Request,
   claims: readonly Claimed[],
-): Pick<Call, "received" | "sender"> | Refusal {
+): Brought | Refusal {
   const { target, tenant } = envelope;
+  const isSend = request.headers.has(SENDER_HEADER);
+  if (options.vault === NO_VAULT && (isSend || claims.length > 0))
+    return { sender: undefined, received: [], unread: true };
   const sender = readSender(options.vault, envelope, request.headers.get(SENDER_HEADER));
   if (isRefusal(sender)) return sender;
   if (claims.length === 0) return { sender, received: [] };

@@ -10,7 +10,13 @@ import { wrongMasterKey } from "./publish.ts";
 import type { Secret } from "./secret.ts";
 import type { Store } from "./store/contract.ts";
 import { settledPut } from "./store/settle.ts";
-import { type Keyring, keyringKey, openKeyring, sealKeyring } from "./token/keyring.ts";
+import {
+  type Keyring,
+  keyringKey,
+  openTenantKeys,
+  sealTenantKeys,
+  type TenantKeys,
+} from "./token/keyring.ts";
 
 /** @returns the ring as it is now. Refusals: those of `change`, `no_such_tenant`, `store_unavailable`. */
 export async function changeKeyring(
@@ -20,15 +26,31 @@ export async function changeKeyring(
   change: (ring: Keyring) => Keyring | Refusal,
   random: (length: number) => Uint8Array,
 ): Promise<Keyring | Refusal> {
+  const changeRing = ({ ring, edges }: TenantKeys): TenantKeys | Refusal => {
+    const changed = change(ring);
+    return isRefusal(changed) ? changed : { ring: changed, edges };
+  };
+  const keys = await changeTenantKeys(store, tenant, master, changeRing, random);
+  return isRefusal(keys) ? keys : keys.ring;
+}
+
+/** The same for the ring together with the edge nodes that have a copy of it. */
+export async function changeTenantKeys(
+  store: Store,
+  tenant: string,
+  master: Secret,
+  change: (keys: TenantKeys) => TenantKeys | Refusal,
+  random: (length: number) => Uint8Array,
+): Promise<TenantKeys | Refusal> {
   const key = keyringKey(tenant);
   const found = await store.get(key);
   if (isRefusal(found)) return found;
   if (found === undefined) return refuse("no_such_tenant", `the store has no keys of a tenant ${tenant}`);
-  const before = openKeyring(found.body, tenant, master);
+  const before = openTenantKeys(found.body, tenant, master);
   if (before === undefined) return wrongMasterKey(tenant);
-  const ring = change(before);
-  if (isRefusal(ring)) return ring;
-  const put = await settledPut(store, key, sealKeyring(ring, tenant, master, random), {
+  const keys = change(before);
+  if (isRefusal(keys)) return keys;
+  const put = await settledPut(store, key, sealTenantKeys(keys, tenant, master, random), {
     ifMatch: found.etag,
   });
   if (put.outcome === "lost")
@@ -38,5 +60,5 @@ export async function changeKeyring(
     );
   if (put.outcome === "unknown")
     return refuse("store_unavailable", `whether the ring was changed is not known: ${put.reason}`);
-  return (await noteChange(store, tenant, random)) ?? ring;
+  return (await noteChange(store, tenant, random)) ?? keys;
 }

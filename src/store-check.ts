@@ -18,7 +18,7 @@ import type { Secret } from "./secret.ts";
 import { checkShard, type StoreProblem } from "./shard-check.ts";
 import type { Store } from "./store/contract.ts";
 import { forEachObject, type Progress } from "./store-walk.ts";
-import { keyringKey, openKeyring } from "./token/keyring.ts";
+import { keyringKey, openTenantKeys } from "./token/keyring.ts";
 import { decodePage, pageKey } from "./token/revocation.ts";
 
 export interface StoreReport {
@@ -114,7 +114,7 @@ class Check {
       case "node":
         return parseLease(body) ? undefined : DAMAGED;
       case "keys":
-        return openKeyring(body, name, this.#master)
+        return openTenantKeys(body, name, this.#master)
           ? undefined
           : "it is damaged, or does not open with this master key";
       case "policy":

@@ -6,23 +6,22 @@
  */
 import type { ActorPolicy, MessagePolicy } from "./config.ts";
 import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "./dispatch/fuel.ts";
-import type { Turn, TurnResult } from "./dispatch/sandbox.ts";
-import type { Allowance, Handler, Turns } from "./dispatch/turns.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
+import type { Handlers, Run } from "./handlers.ts";
 import type { Json } from "./json.ts";
 import { type Check, compileSchema } from "./protocol/schema.ts";
-import {
-  hashOf,
-  moduleKey,
-  type PublishedTenant,
-  parsePublished,
-  policyKey,
-  wrongMasterKey,
-} from "./publish.ts";
+import { type PublishedTenant, parsePublished, policyKey, wrongMasterKey } from "./publish.ts";
 import type { Quarantine } from "./quarantine.ts";
 import type { Secret } from "./secret.ts";
-import type { Store, StoredObject } from "./store/contract.ts";
-import { type Keyring, keyringKey, openKeyring } from "./token/keyring.ts";
+import type { Store } from "./store/contract.ts";
+import {
+  type EdgeKeys,
+  type Keyring,
+  keyringKey,
+  openCopy,
+  openTenantKeys,
+  type TenantKeys,
+} from "./token/keyring.ts";
 import type { RevocationSet } from "./token/revocation.ts";
 import { RevocationFeed } from "./token/revocation-feed.ts";
 
@@ -45,7 +44,8 @@ export interface ActorType {
   readonly become: ReadonlyMap<string, string>;
   /** SHA-256 of the instrumented module that `run` runs, hex. */
   readonly handler: string;
-  readonly run: (turn: Turn, allowance: Allowance) => Promise<TurnResult | Refusal>;
+  /** `undefined` where only other nodes can run its handler. */
+  readonly run: Run | undefined;
 }
 
 export interface Tenant {
@@ -53,6 +53,8 @@ export interface Tenant {
   readonly holder: "required" | "optional";
   readonly actors: ReadonlyMap<string, ActorType>;
   readonly keyring: Keyring;
+  /** The edge nodes that have its ring, as far as this node may know them. */
+  readonly edges: EdgeKeys;
   /** Grows by itself: what is revoked later is in it later. */
   readonly revoked: RevocationSet;
 }
@@ -64,29 +66,29 @@ interface Loaded {
   readonly tenant: Tenant;
 }
 
-export interface TenantOptions {
+/** How a node opens key rings: any with the master key, or those that are sealed for an edge node. */
+export type OpenKeys = (sealed: Uint8Array, tenant: string) => TenantKeys | Refusal;
+
+export interface DirectoryOptions {
   readonly store: Store;
-  readonly master: Secret;
-  readonly turns: Turns;
+  /** Refusals: `store_unavailable`; `no_such_tenant` where this node may serve the tenant no longer. */
+  readonly openKeys: OpenKeys;
+  readonly handlers: Handlers;
   readonly quarantine: Quarantine;
+  /** The tenants to serve, where it is not all that are published. */
+  readonly only?: readonly string[];
 }
 
 /** Reads tenants out of the store and keeps them at hand. When to read which is `follow.ts`'s business. */
 export class TenantDirectory {
+  readonly #options: DirectoryOptions;
   readonly #store: Store;
-  readonly #master: Secret;
-  readonly #turns: Turns;
-  readonly #quarantine: Quarantine;
   readonly #loaded = new Map<string, Loaded>();
   readonly #feeds = new Map<string, RevocationFeed>();
-  /** Compiled once for each hash: handlers are shared by tenants and outlive policies. */
-  readonly #handlers = new Map<string, Handler>();
 
-  constructor({ store, master, turns, quarantine }: TenantOptions) {
-    this.#store = store;
-    this.#master = master;
-    this.#turns = turns;
-    this.#quarantine = quarantine;
+  constructor(options: DirectoryOptions) {
+    this.#options = options;
+    this.#store = options.store;
   }
 
   get(name: string): Tenant | undefined {
@@ -97,8 +99,13 @@ export class TenantDirectory {
     return [...this.#loaded.keys()];
   }
 
-  /** The tenants that the store holds now. */
+  serves(name: string): boolean {
+    return this.#options.only?.includes(name) ?? true;
+  }
+
+  /** The tenants to serve that the store holds now, or may hold. */
   async published(): Promise<readonly string[] | Refusal> {
+    if (this.#options.only !== undefined) return this.#options.only;
     const keys = await this.#store.list(policyKey(""));
     return isRefusal(keys) ? keys : keys.map((key) => key.slice(policyKey("").length));
   }
@@ -116,12 +123,15 @@ export class TenantDirectory {
     if (isRefusal(ring)) return ring;
     const before = this.#loaded.get(name);
     if (before?.policyEtag === policy.etag && before.ringEtag === ring?.etag) return undefined;
-    const keyring = openRing(ring, name, this.#master);
-    if (isRefusal(keyring)) return keyring;
+    const keys = ring === undefined ? withoutKeys(name) : this.#options.openKeys(ring.body, name);
+    if (isRefusal(keys)) {
+      if (keys.code === "no_such_tenant") this.#loaded.delete(name);
+      return keys;
+    }
     const tenant =
       before?.policyEtag === policy.etag
-        ? { ...before.tenant, keyring }
-        : await this.#parse(name, policy.body, keyring);
+        ? { ...before.tenant, keyring: keys.ring, edges: keys.edges }
+        : await this.#parse(name, policy.body, keys);
     if (isRefusal(tenant)) return tenant;
     this.#loaded.set(name, { policyEtag: policy.etag, ringEtag: ring?.etag ?? "", tenant });
     return undefined;
@@ -134,46 +144,39 @@ export class TenantDirectory {
   }
 
   /** What is damaged in the store stops its own tenant only. */
-  async #parse(name: string, body: Uint8Array, keyring: Keyring): Promise<Tenant | Refusal> {
+  async #parse(name: string, body: Uint8Array, keys: TenantKeys): Promise<Tenant | Refusal> {
     const document = parsePublished(body);
     if (document === undefined)
       return refuse("store_unavailable", `the object ${policyKey(name)} is damaged or of another version`);
     try {
-      return await this.#compile(name, document, keyring);
+      return await this.#compile(name, document, keys);
     } catch (error) {
       const why = error instanceof Error ? error.message : "unknown error";
       return refuse("store_unavailable", `the published tenant ${name} cannot be used: ${why}`);
     }
   }
 
-  async #compile(name: string, document: PublishedTenant, keyring: Keyring): Promise<Tenant | Refusal> {
+  async #compile(
+    name: string,
+    document: PublishedTenant,
+    { ring: keyring, edges }: TenantKeys,
+  ): Promise<Tenant | Refusal> {
     const unfit = checkPass(name, document.pass);
     if (unfit !== undefined) return unfit;
     const actors = new Map<string, ActorType>();
     for (const [type, policy] of Object.entries(document.policy.actors)) {
-      const handler = await this.#handler(document.handlers[policy.handler.wasm]?.instrumented ?? "", name);
-      if (isRefusal(handler)) return handler;
-      const run: ActorType["run"] = async (...turn) =>
-        this.#quarantine.refuse(handler.hash) ?? this.#turns.run(handler, name, ...turn);
-      actors.set(type, compileActor(policy, handler.hash, run));
+      const { instrumented = "" } = document.handlers[policy.handler.wasm] ?? {};
+      const run = await this.#options.handlers.get(instrumented, name);
+      if (isRefusal(run)) return run;
+      actors.set(type, compileActor(policy, instrumented, run && this.#guarded(instrumented, run)));
     }
     const { revoked } = this.#feed(name);
-    return { name, holder: document.policy.holder, actors, keyring, revoked };
+    return { name, holder: document.policy.holder, actors, keyring, edges, revoked };
   }
 
-  async #handler(hash: string, tenant: string): Promise<Handler | Refusal> {
-    const known = this.#handlers.get(hash);
-    if (known !== undefined) return known;
-    const key = moduleKey(hash);
-    const found = await this.#store.get(key);
-    if (isRefusal(found)) return found;
-    if (found === undefined)
-      return refuse("store_unavailable", `the handler ${key} is missing from the store`);
-    // It was admitted and instrumented, or it is not run.
-    if (hashOf(found.body) !== hash) return refuse("store_unavailable", `the handler ${key} is damaged`);
-    const handler = await this.#turns.compile(hash, found.body as Uint8Array<ArrayBuffer>, tenant);
-    if (!isRefusal(handler)) this.#handlers.set(hash, handler);
-    return handler;
+  #guarded(hash: string, run: Run): Run {
+    const { quarantine } = this.#options;
+    return async (...turn) => quarantine.refuse(hash) ?? run(...turn);
   }
 }
 
@@ -190,16 +193,48 @@ function checkPass(tenant: string, pass: number): Refusal | undefined {
 
 /** Refusals: `no_such_tenant`, `store_unavailable`. */
 export async function readKeyring(store: Store, tenant: string, master: Secret): Promise<Keyring | Refusal> {
+  const keys = await readTenantKeys(store, tenant, master);
+  return isRefusal(keys) ? keys : keys.ring;
+}
+
+/** With the edge nodes that have a copy. */
+export async function readTenantKeys(
+  store: Store,
+  tenant: string,
+  master: Secret,
+): Promise<TenantKeys | Refusal> {
   const found = await store.get(keyringKey(tenant));
-  return isRefusal(found) ? found : openRing(found, tenant, master);
+  if (isRefusal(found)) return found;
+  return found === undefined ? withoutKeys(tenant) : openWith(master)(found.body, tenant);
 }
 
-function openRing(found: StoredObject | undefined, tenant: string, master: Secret): Keyring | Refusal {
-  if (found === undefined) return refuse("no_such_tenant", `the store has no keys of a tenant ${tenant}`);
-  return openKeyring(found.body, tenant, master) ?? wrongMasterKey(tenant);
+function withoutKeys(tenant: string): Refusal {
+  return refuse("no_such_tenant", `the store has no keys of a tenant ${tenant}`);
 }
 
-function compileActor(policy: ActorPolicy, handler: string, run: ActorType["run"]): ActorType {
+/** Opens the rings of which an edge node has a copy. */
+export function openFor(edge: { readonly name: string; readonly key: Secret }): OpenKeys {
+  return (sealed, tenant) => {
+    const ring = openCopy(sealed, tenant, edge);
+    if (ring === "withdrawn")
+      return refuse(
+        "no_such_tenant",
+        `the edge node ${edge.name} may not serve tenant ${tenant}, or no longer`,
+      );
+    if (ring !== undefined) return { ring, edges: new Map() };
+    return refuse(
+      "store_unavailable",
+      `the key ring of tenant ${tenant} does not open: it is not sealed with the key of edge node ${edge.name}`,
+    );
+  };
+}
+
+/** Opens all rings. */
+export function openWith(master: Secret): OpenKeys {
+  return (sealed, tenant) => openTenantKeys(sealed, tenant, master) ?? wrongMasterKey(tenant);
+}
+
+function compileActor(policy: ActorPolicy, handler: string, run: Run | undefined): ActorType {
   const messages = new Map(
     Object.entries(policy.messages).map(([name, message]) => [name, compileMessage(message)]),
   );

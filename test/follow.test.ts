@@ -5,6 +5,7 @@ import { CHANGES_KEY } from "../src/changes.ts";
 import { turnsHere } from "../src/dispatch/turns.ts";
 import { isRefusal } from "../src/errors.ts";
 import { Follower } from "../src/follow.ts";
+import { StoredHandlers } from "../src/handlers.ts";
 import {
   CHANGES_KEPT_MAX,
   CHANGES_POLL_MS,
@@ -18,7 +19,7 @@ import { revoke } from "../src/revoke.ts";
 import { changeKeyring } from "../src/rotate.ts";
 import type { Store, StoredObject } from "../src/store/contract.ts";
 import { memoryStore } from "../src/store/memory.ts";
-import { readKeyring } from "../src/tenants.ts";
+import { openWith, readKeyring, TenantDirectory } from "../src/tenants.ts";
 import { activeKey, keyringKey, retireKey, rotateKeyring, verifyingKey } from "../src/token/keyring.ts";
 import { pageKey, type Revocation } from "../src/token/revocation.ts";
 import { appendRevocation } from "../src/token/revocation-feed.ts";
@@ -55,11 +56,16 @@ class Node {
         return this.hooks.list === undefined ? next() : this.hooks.list(prefix, next);
       },
     });
+    const quarantine = new Quarantine();
     this.follower = new Follower({
       store: hooked,
-      master: MASTER,
-      turns: turnsHere,
-      quarantine: new Quarantine(),
+      directory: new TenantDirectory({
+        store: hooked,
+        openKeys: openWith(MASTER),
+        handlers: new StoredHandlers(hooked, turnsHere),
+        quarantine,
+      }),
+      quarantine,
       now_ms: () => this.now_ms,
       wall_ms: () => NOW_MS + this.now_ms,
       sleep: (ms) => {
@@ -124,7 +130,7 @@ describe("one look", () => {
   it("brings what was published, rotated, retired, revoked, and reads that tenant only", async () => {
     const actor = () => must(node.follower.tenant("demo")).actors.get("thing");
     const reply = async () =>
-      actor()?.run({ ...TURN, message: "go" }, { fuel: TURN_FUEL_MAX, deadline_ms: Infinity });
+      actor()?.run?.({ ...TURN, message: "go" }, { fuel: TURN_FUEL_MAX, deadline_ms: Infinity });
     const keyring = () => must(node.follower.tenant("demo")).keyring;
     expect(await reply()).toMatchObject({ reply: 1 });
     const changes: [() => Promise<unknown>, () => void | Promise<void>][] = [

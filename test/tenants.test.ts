@@ -3,10 +3,11 @@ import { describe, expect, it } from "vitest";
 import { decodeDocument, encodeDocument } from "../src/checked.ts";
 import { FUEL_PASS_VERSION, FUEL_PASS_VERSION_MIN } from "../src/dispatch/fuel.ts";
 import { turnsHere } from "../src/dispatch/turns.ts";
+import { StoredHandlers } from "../src/handlers.ts";
 import { type PublishedTenant, policyKey } from "../src/publish.ts";
 import { Quarantine } from "../src/quarantine.ts";
 import { memoryStore } from "../src/store/memory.ts";
-import { TenantDirectory } from "../src/tenants.ts";
+import { openWith, TenantDirectory } from "../src/tenants.ts";
 import { MASTER, must } from "./support/gate.ts";
 import { publishTenant } from "./support/tenant.ts";
 
@@ -26,8 +27,8 @@ async function readOf(pass: number): Promise<{ refusal: string | undefined; serv
   );
   const tenants = new TenantDirectory({
     store,
-    master: MASTER,
-    turns: turnsHere,
+    openKeys: openWith(MASTER),
+    handlers: new StoredHandlers(store, turnsHere),
     quarantine: new Quarantine(),
   });
   const refusal = await tenants.read("acme");

@@ -13,6 +13,13 @@ import { CLIENT_HEADER } from "./vouching.ts";
 export const HOPS_HEADER = "postern-hops";
 export const REMAINING_HEADER = "postern-remaining-ms";
 
+/**
+ * `<name> <host>`: the edge node that has passed it on, and the host that the caller has addressed, because an edge
+ * node's platform writes the `Host` field itself. The host need not be believed: the caller has signed it, and it must
+ * be one of the gate's.
+ */
+export const EDGE_HEADER = "postern-edge";
+
 /** Headers of one connection (RFC 9110 section 7.6.1), and those that the body's bytes decide. */
 const OF_THE_CONNECTION = new Set([
   "connection",
@@ -26,6 +33,7 @@ const OF_THE_CONNECTION = new Set([
   "content-length",
   HOPS_HEADER,
   REMAINING_HEADER,
+  EDGE_HEADER,
   CLIENT_HEADER,
 ]);
 
@@ -79,8 +87,9 @@ export async function forward(
   leader: Leader,
   remaining_ms: number,
 ): Promise<Response | Refusal | "unsent"> {
-  const { pathname, search } = new URL(request.url);
-  const headers: Record<string, string> = {};
+  const { host, pathname, search } = new URL(request.url);
+  // What an actor of this node sends came over no wire, and has no host of its own.
+  const headers: Record<string, string> = { host };
   for (const [name, value] of request.headers) if (!OF_THE_CONNECTION.has(name)) headers[name] = value;
   Object.assign(headers, more);
   headers[HOPS_HEADER] = String(hops + 1);

@@ -4,7 +4,8 @@
  * Nodes do not trust each other's places: a peer's address may be that of a proxy, or of everything on one machine.
  * What all nodes of a store share is its master key, and whoever has that can open every root key and mint what he
  * likes; so a claim that is sealed under it is as good as the caller's own socket. It is bound to the caller's
- * signature, so it cannot be put on another request.
+ * signature, so it cannot be put on another request. An edge node vouches with its own key: it has the root keys of its
+ * tenants, so for their calls, and no others, its word is as good.
  */
 import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
@@ -20,8 +21,9 @@ const KEY_LABEL = utf8("postern/passed-on/v1");
 export class Vouching {
   readonly #key: Secret;
 
-  constructor(master: Secret) {
-    this.#key = new Secret(hmac(sha256, master.expose(), KEY_LABEL));
+  /** @param secret the master key, or that of an edge node */
+  constructor(secret: Secret) {
+    this.#key = new Secret(hmac(sha256, secret.expose(), KEY_LABEL));
   }
 
   /** @param signature the value of the request's `Signature` field */
@@ -30,7 +32,7 @@ export class Vouching {
     return `${text} ${toHex(this.#mac(text, signature))}`;
   }
 
-  /** @returns the address, where a node of this store has vouched for it on this request */
+  /** @returns the address, where whoever has this key has vouched for it on this request */
   read(value: string | null, signature: string): Address | undefined {
     const [text = "", hex = ""] = value?.split(" ") ?? [];
     const mac = fromHex(hex);

@@ -1,6 +1,7 @@
 /** The header fields that a call may carry beside its signature, each read strictly. */
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { IDEMPOTENCY_KEY_LENGTH_MAX, REQUEST_TIMEOUT_MS_MAX } from "../limits.ts";
+import { EDGE_NAME } from "../names.ts";
 
 const SCHEME = /^macaroon +(\S+)$/i;
 
@@ -45,16 +46,26 @@ export function readTimeout(field: string | null): number | Refusal {
 export interface PassedOn {
   readonly hops: number;
   readonly remaining_ms: number;
+  /** By an edge node, which says its name, and the host that the caller has addressed. */
+  readonly edge?: { readonly name: string; readonly authority: string };
 }
 
 /** Absent from what callers send by themselves; who sends it anyway only shortens his own way. */
-export function readPassedOn(hops: string | null, remaining: string | null): PassedOn | Refusal {
+export function readPassedOn(
+  hops: string | null,
+  remaining: string | null,
+  edge: string | null,
+): PassedOn | Refusal {
   if (hops === null) return { hops: 0, remaining_ms: REQUEST_TIMEOUT_MS_MAX };
   const remaining_ms = readTimeout(remaining);
   if (isRefusal(remaining_ms)) return remaining_ms;
-  return hops === "1"
-    ? { hops: 1, remaining_ms }
-    : refuse("malformed_request", "the request was passed on between nodes more than once");
+  if (hops !== "1")
+    return refuse("malformed_request", "the request was passed on between nodes more than once");
+  if (edge === null) return { hops: 1, remaining_ms };
+  const [name = "", authority = "", ...rest] = edge.split(" ");
+  return EDGE_NAME.test(name) && rest.length === 0
+    ? { hops: 1, remaining_ms, edge: { name, authority } }
+    : refuse("malformed_request", "the edge node that has passed the request on does not say its name");
 }
 
 export function requireJson(field: string | null): Refusal | undefined {

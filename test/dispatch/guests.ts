@@ -53,10 +53,15 @@ export function answer(ptr: number, length: number): string {
   return `(i64.const ${(BigInt(ptr) << 32n) | BigInt(length)})`;
 }
 
-export function admitted(original: Uint8Array): WebAssembly.Module {
+/** As it is published. */
+export function instrumented(original: Uint8Array): Uint8Array<ArrayBuffer> {
   const admission = admit(original);
   if (!admission.ok) throw new Error(JSON.stringify(admission.problems));
-  return new WebAssembly.Module(admission.instrumented);
+  return admission.instrumented;
+}
+
+export function admitted(original: Uint8Array): WebAssembly.Module {
+  return new WebAssembly.Module(instrumented(original));
 }
 
 export function run(original: Uint8Array, turn: Turn = TURN, bounds?: TurnBounds): TurnResult | Refusal {

@@ -104,7 +104,7 @@ async function createBucket(env: Readonly<Record<string, string>>): Promise<void
 }
 
 /** Held at once, so that they differ; another process could take one before RGW does, and then RGW says so. */
-async function freePorts(): Promise<number[]> {
+export async function freePorts(): Promise<number[]> {
   const servers = [createServer(), createServer()];
   const ports = [];
   for (const server of servers) {

@@ -1,16 +1,18 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { concat, fromUtf8, toHex, utf8 } from "../../src/bytes.ts";
+import { concat, fromUtf8, toBase64url, toHex, utf8 } from "../../src/bytes.ts";
+import { encodeDocument } from "../../src/checked.ts";
 import { KEYRING_KEYS_MAX } from "../../src/limits.ts";
 import { Secret } from "../../src/secret.ts";
 import {
   activeKey,
   createKeyring,
   type Keyring,
-  openKeyring,
+  openCopy,
+  openTenantKeys,
   retireKey,
   rotateKeyring,
-  sealKeyring,
+  sealTenantKeys,
   verifyingKey,
 } from "../../src/token/keyring.ts";
 import { flipBit } from "./arbitrary.ts";
@@ -32,6 +34,11 @@ const anyRing: fc.Arbitrary<Keyring> = fc.array(
   }),
   { maxLength: 4 },
 );
+/** Without edge nodes. */
+const sealKeyring = (ring: Keyring, tenant: string, master: Secret, random: (length: number) => Uint8Array) =>
+  sealTenantKeys({ ring, edges: new Map() }, tenant, master, random);
+const openKeyring = (sealed: Uint8Array, tenant: string, master: Secret) =>
+  openTenantKeys(sealed, tenant, master)?.ring;
 const plain = (ring: Keyring | undefined) =>
   ring?.map(({ kid, state, secret }) => ({ kid, state, secret: toHex(secret.expose()) }));
 
@@ -78,6 +85,60 @@ describe("sealed", () => {
     const random = counting();
     const ring = createKeyring(random);
     expect(sealKeyring(ring, "demo", MASTER, random)).not.toEqual(sealKeyring(ring, "demo", MASTER, random));
+  });
+});
+
+describe("for edge nodes", () => {
+  const fra = { name: "fra", key: new Secret(new Uint8Array(32).fill(1)) };
+  const iad = { name: "iad", key: new Secret(new Uint8Array(32).fill(2)) };
+  const ring = createKeyring(counting());
+  const edges = new Map([fra, iad].map(({ name, key }) => [name, key]));
+  const sealed = sealTenantKeys({ ring, edges }, "demo", MASTER, counting());
+
+  test("each opens its copy, and no other node's or tenant's", () => {
+    for (const edge of [fra, iad])
+      expect(plain(openCopy(sealed, "demo", edge) as Keyring)).toEqual(plain(ring));
+    expect(openCopy(sealed, "demo", { ...fra, key: iad.key })).toBeUndefined();
+    expect(openCopy(sealed, "demo2", fra)).toBeUndefined();
+    expect(openTenantKeys(sealed, "demo", fra.key)).toBeUndefined();
+  });
+
+  test("who has none is told so, whatever its name", () => {
+    for (const name of ["ams", "constructor", ""])
+      expect(openCopy(sealed, "demo", { ...fra, name })).toBe("withdrawn");
+  });
+
+  test("a copy put under another's name does not open", () => {
+    const swapped = (fromUtf8(sealed) ?? "").split("\n")[1] ?? "";
+    const document = JSON.parse(swapped) as { copies: Record<string, string> };
+    const copies = { fra: document.copies["iad"], iad: document.copies["fra"] };
+    const forged = encodeDocument("postern-keys/2", { ...document, copies });
+    for (const edge of [fra, iad]) expect(openCopy(forged, "demo", edge)).toBeUndefined();
+  });
+
+  test("whoever has the master key knows them and their keys; a copy tells nothing of the others", () => {
+    const opened = openTenantKeys(sealed, "demo", MASTER);
+    expect([...(opened?.edges ?? [])].map(([name, key]) => [name, key.expose()])).toEqual(
+      [fra, iad].map(({ name, key }) => [name, key.expose()]),
+    );
+    expect(openTenantKeys(sealed, "demo", MASTER)?.ring).toHaveLength(1);
+  });
+
+  test("neither keys nor rings can be read", () => {
+    for (const secret of [fra.key, iad.key, ring[0]?.secret])
+      for (const text of [
+        toHex(secret?.expose() ?? utf8("none")),
+        toBase64url(secret?.expose() ?? utf8("none")),
+      ])
+        expect(fromUtf8(sealed)).not.toContain(text);
+  });
+
+  test("one bit turned, and neither ring nor copy opens", () => {
+    for (let bit = 0; bit < sealed.length * 8; bit += 13)
+      expect([
+        openTenantKeys(flipBit(sealed, bit), "demo", MASTER),
+        openCopy(flipBit(sealed, bit), "demo", fra),
+      ]).toEqual([undefined, undefined]);
   });
 });
 
