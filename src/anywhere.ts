@@ -14,7 +14,7 @@
 import { Purse, type Vault } from "./actor/capabilities.ts";
 import { replyOf } from "./actor/entry.ts";
 import type { Answer, Call } from "./actor/shard.ts";
-import { ofCall, runWord } from "./actor/word.ts";
+import { ofCall, runWord, type TurnResult } from "./actor/word.ts";
 import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import type { ProtocolCache } from "./protocol/cache.ts";
 import { orderClass } from "./protocol/classes.ts";
@@ -46,13 +46,20 @@ export async function answerHere(
   if (refused !== undefined) return refused;
   const owner = `${call.tenant}/${call.actor}`;
   const purse = new Purse({ vault, owner, held: new Map(), next: 0, received: call.received });
-  const ran = await runWord(call, undefined, purse, (index, { state, become }) => {
-    if (state === undefined && become === undefined) return undefined;
-    const what = state === undefined ? "became something" : "returned one";
+  const ran = await runWord(call, undefined, purse, (index, turn) => {
+    const what = effectOf(turn);
+    if (what === undefined) return undefined;
     const why = `the policy says that ${call.actor} has no state, but the handler ${what}`;
     return ofCall(call, index, refuse("handler_invalid", why));
   });
   if (isRefusal(ran)) return ran;
   const reply = purse.handOn(replyOf({ turns: ran.turns, batch: call.batch }), call.signer);
   return isRefusal(reply) ? reply : { reply, kept: false };
+}
+
+/** What of a turn would have to be written down, which nobody does here. */
+function effectOf({ state, become, sends }: TurnResult): string | undefined {
+  if (state !== undefined) return "returned one";
+  if (become !== undefined) return "became something";
+  return sends === undefined ? undefined : "sent messages";
 }

@@ -172,6 +172,7 @@ interface Known extends KnownCaller {
   readonly digest: Uint8Array;
   readonly now_ms: number;
   readonly deadline_ms: number;
+  readonly revoked: () => Refusal | undefined;
 }
 
 /** The second half, for a caller who is known. */
@@ -190,12 +191,13 @@ async function passBody(
 
   // Asked anew: a body may take its time, and a token may be revoked or expire meanwhile.
   const { envelope, token, address } = caller;
-  const revoked = envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
-  if (revoked !== undefined) return revoked;
+  const revoked = () => envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
+  const refused = revoked();
+  if (refused !== undefined) return refused;
   const nonce = new Nonce(gate, envelope);
   const more = gate.callerAddress.passOn(request, address);
   const incoming = { request, body, hops, more, admit: () => nonce.take() };
-  const known = { ...caller, incoming, digest, now_ms: gate.now_ms(), deadline_ms };
+  const known = { ...caller, incoming, digest, now_ms: gate.now_ms(), deadline_ms, revoked };
   const outcome = await (request.method === "POST"
     ? passCall(gate, known, notes)
     : passQuestion(gate, known));

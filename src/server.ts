@@ -18,14 +18,13 @@ import { isRefusal, type Refusal, refuse } from "./errors.ts";
 import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
 import { StoredHandlers } from "./handlers.ts";
-import type { Range } from "./ip.ts";
 import { COMMIT_WINDOW, DRAIN_GRACE_MS, DRAIN_NOTICE_MS, LEASE_TTL_MS, SHARDS_DEFAULT } from "./limits.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
-import { type Blamed, Quarantine, quarantine } from "./quarantine.ts";
+import { Quarantine, quarantine } from "./quarantine.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
-import type { Secret } from "./secret.ts";
 import { addressOf, closeHttp, createHttp, listen } from "./server/http.ts";
+import type { ServerOptions } from "./server/options.ts";
 import { processIsGone, processName } from "./server/process.ts";
 import { undiciSender } from "./server/send.ts";
 import type { TurnReport } from "./server/supervision.ts";
@@ -36,36 +35,9 @@ import { ed25519 } from "./signature/ed25519.ts";
 import { HolderSignatures } from "./signature/holder.ts";
 import { KnownKeys } from "./signature/known-keys.ts";
 import { ReplayWindow } from "./signature/replay.ts";
-import type { Store } from "./store/contract.ts";
 import { openWith, TenantDirectory } from "./tenants.ts";
 import { PrefixCache } from "./token/prefix-cache.ts";
 import { MasterVault } from "./vault.ts";
-
-export interface ServerOptions {
-  readonly store: Store;
-  readonly master: Secret;
-  readonly host: string;
-  /** 0 takes any free port. */
-  readonly port: number;
-  /** Further hosts (with their port, where it is not the scheme's) under which callers address this node. */
-  readonly authorities: readonly string[];
-  /** Proxies in front of the node: what they say of the caller's address is believed. */
-  readonly trustedProxies?: readonly Range[];
-  /** Where other nodes reach this one; where it listens, unless told. */
-  readonly advertise?: string;
-  /** How long it may be silent before others take over. */
-  readonly leaseTtl_ms?: number;
-  /** Of a new store. */
-  readonly shards?: number;
-  /** Group commits of one shard in flight at once. */
-  readonly window?: number;
-  /** Threads that run turns; by the machine's cores, unless told. */
-  readonly turnThreads?: number;
-  /** Modules that are to go into quarantine before anything is served. */
-  readonly blamed?: readonly Blamed[];
-  /** Request lines and the node's own events, one JSON document each. */
-  readonly write: (line: string) => void;
-}
 
 export interface Server {
   readonly url: string;
@@ -112,19 +84,18 @@ class GatewayNode implements Server {
     this.#options = options;
     const { turnThreads: threads = usualThreads() } = options;
     this.#turns = new TurnPool({ threads, now_ms: () => performance.now() });
-    const quarantine = new Quarantine();
+    const quarantined = new Quarantine();
     this.#tenants = new Follower({
       store: options.store,
       directory: new TenantDirectory({
         store: options.store,
         openKeys: openWith(options.master),
         handlers: new StoredHandlers(options.store, this.#turns),
-        quarantine,
+        quarantine: quarantined,
       }),
-      quarantine,
-      now_ms: () => performance.now(),
+      quarantine: quarantined,
+      ...CLOCK,
       wall_ms: () => Date.now(),
-      sleep: (ms) => setTimeout(ms, undefined, { ref: false }),
       problem: (detail) => {
         // What the end of the node cuts off is no news.
         if (!this.#closed) this.#event("tenant_not_read", detail);

@@ -1,8 +1,8 @@
 /**
  * Asks every caveat of a verified token and of its discharges about one access.
  *
- * All caveats are read and asked, in chain order; none is ever skipped (law 2). A discharge only ever
- * withholds: it holds no order, and whom it binds the token to must sign beside whom the token itself names. What a token must carry to be
+ * All caveats are read and asked, in chain order; none is ever skipped (law 2). A discharge only ever withholds: it holds
+ * no order, and the key that it names must sign as well as the one that the token names. What a token must carry to be
  * used at all (`actor`, `expires`, `holder` where the tenant requires it) is required here as well as at mint,
  * because whoever shares the tenant's key could mint with other tools.
  */

@@ -1,6 +1,7 @@
 /** The approval service of the demo: Rosa, behind a real socket, who takes her time and says yes once. */
 import { once } from "node:events";
 import { serve } from "@hono/node-server";
+import { Hono } from "hono";
 import { dischargeService } from "../sdk/discharge.ts";
 import type { Environment } from "./command.ts";
 
@@ -17,7 +18,7 @@ export interface DemoApprovals {
 export async function startDemoApprovals(environment: Environment, key: string): Promise<DemoApprovals> {
   const waiting = new Set<string>();
   const approved = new Map<string, readonly string[]>();
-  const app = { fetch: async (_: Request): Promise<Response> => new Response(null, { status: 503 }) };
+  const app = new Hono();
   const server = serve({ fetch: (request) => app.fetch(request), hostname: "127.0.0.1", port: 0 });
   await once(server, "listening");
   const address = server.address();
@@ -37,7 +38,7 @@ export async function startDemoApprovals(environment: Environment, key: string):
     now_ms: () => environment.now_ms(),
     random: (length) => environment.random(length),
   });
-  app.fetch = async (request) => service.fetch(request);
+  app.route("/", service);
   return {
     location,
     waiting,

@@ -96,7 +96,7 @@ class ThirdPartyLink {
 /** A caveat, why it is none, or a third party's. */
 type Link = Caveat | Refusal | ThirdPartyLink;
 
-/** @param tally of the tokens before it; these are added */
+/** @param tally of the macaroons before it; this one is added */
 function readChain(
   { unsafeCaveats }: Macaroon,
   token: number,

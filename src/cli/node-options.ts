@@ -10,7 +10,7 @@ import {
   SHARDS_MAX,
   TURN_THREADS_MAX,
 } from "../limits.ts";
-import type { ServerOptions } from "../server.ts";
+import type { ServerOptions } from "../server/options.ts";
 import { text, texts, UsageProblem, type Values } from "./command.ts";
 import { parseDuration } from "./duration.ts";
 

@@ -29,7 +29,7 @@ export function signerFromHex(hex: string, random: (length: number) => Uint8Arra
 export interface Caller {
   /** Where the gate is: `https://gate.example`. */
   readonly url: string;
-  /** `pst_…` */
+  /** `pst_…`; where it has third parties, with its discharges behind it, as `postern/discharges` fetches them. */
   readonly token: string;
   readonly signer: Signer;
   /** ms since the epoch. */

@@ -78,14 +78,20 @@ const batchAt = (caller: Caller, node: Node, tenant: string, names: readonly str
   );
 
 /** Handlers that do more than their policy says. */
-const LIARS = { keeper: '{"reply":1,"state":null}', changeling: '{"reply":1,"become":"quiet"}' };
+const LIARS = {
+  keeper: '{"reply":1,"state":null}',
+  changeling: '{"reply":1,"become":"quiet"}',
+  talker: '{"reply":1,"sends":[{"to":{"$cap":0},"message":"go"}]}',
+};
+/** What only reads may send nothing anyway. */
+const effective = { ping: { ...message, reads: false }, begin: message, finish: message };
 
 beforeAll(async () => {
   store = sqliteStore(directory);
   await publishTenant(store, "stateless", STATELESS);
   await publishTenant(store, "stateful", STATEFUL);
   for (const [tenant, output] of Object.entries(LIARS))
-    await publishTenant(store, tenant, { ...STATELESS, output });
+    await publishTenant(store, tenant, { output, policy: { ...policy, messages: effective } });
   const both = [await startNode(), await startNode()];
   const url = await settledOwner();
   owner = both.find(({ server }) => server.url === url) as Node;

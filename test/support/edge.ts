@@ -10,7 +10,8 @@ import { publishAll, readPolicyFolder, type TenantFolder } from "../../src/cli/p
 import { giveRing } from "../../src/edge-nodes.ts";
 import { hashOf } from "../../src/publish.ts";
 import { Secret } from "../../src/secret.ts";
-import { type Server, type ServerOptions, startServer } from "../../src/server.ts";
+import type { ServerOptions } from "../../src/server/options.ts";
+import { type Server, startServer } from "../../src/server.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { s3Store } from "../../src/store/s3.ts";
 import { readKeyring } from "../../src/tenants.ts";

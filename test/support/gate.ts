@@ -20,7 +20,8 @@ import {
   signCall,
 } from "../../src/sdk/client.ts";
 import { Secret } from "../../src/secret.ts";
-import { type Server, type ServerOptions, startServer } from "../../src/server.ts";
+import type { ServerOptions } from "../../src/server/options.ts";
+import { type Server, startServer } from "../../src/server.ts";
 import { bip340Signer } from "../../src/signature/bip340.ts";
 import type { Signer } from "../../src/signature/scheme.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";

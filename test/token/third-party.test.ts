@@ -9,6 +9,7 @@ import { type Addition, attenuate, tailsOf } from "../../src/token/chain.ts";
 import { decodeV2, encodeV2 } from "../../src/token/codec-v2.ts";
 import { bindDischarge, mintDischarge } from "../../src/token/discharge.ts";
 import type { Macaroon } from "../../src/token/macaroon.ts";
+import { sealBox } from "../../src/token/sealed-box.ts";
 import { openTicket, type ThirdPartyCaveat, thirdPartyCaveat } from "../../src/token/third-party.ts";
 import { verify } from "../../src/token/verify.ts";
 import { random } from "../support/gate.ts";
@@ -36,6 +37,17 @@ describe("a ticket", () => {
     for (let byte = 0; byte < ticket.length; byte++)
       // X25519 ignores the highest bit of a public key (that of byte 31), but the nonce is made of it.
       expect(openTicket(flipBit(ticket, byte * 8 + (byte % 8)), SERVICE), `byte ${byte}`).toBeUndefined();
+  });
+
+  test("of another version, or cut short, is not read", () => {
+    const sealed = (...bytes: number[]) =>
+      sealBox(Uint8Array.from([...bytes, ...new Uint8Array(32)]), SERVICE_KEY, SERVICE) ?? new Uint8Array();
+    expect(openTicket(sealed(1), SERVICE)?.condition).toBe("");
+    expect(openTicket(sealed(2), SERVICE)).toBeUndefined();
+    expect(openTicket(sealed(), SERVICE)).toBeUndefined();
+    const cut = sealBox(Uint8Array.of(1, 2, 3), SERVICE_KEY, SERVICE) ?? new Uint8Array();
+    expect(openTicket(cut, SERVICE)).toBeUndefined();
+    expect(openTicket(sealed(1, ...new Uint8Array(32), 0xff), SERVICE)).toBeUndefined();
   });
 
   test.each([
