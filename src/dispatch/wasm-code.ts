@@ -21,11 +21,11 @@ import {
   TYPE,
 } from "./opcodes.ts";
 import type { AdmissionProblem, FunctionType, Module, ProblemCode } from "./wasm-binary.ts";
-import { type Body, type Edit, type Frame, NO_VALUES, whyTooHeavy } from "./wasm-body.ts";
+import { type Body, type Edit, type Frame, isNeedless, NO_VALUES, whyTooHeavy } from "./wasm-body.ts";
 import { skipImmediate } from "./wasm-immediates.ts";
 import { Meters } from "./wasm-meters.ts";
 import { nameFunction } from "./wasm-names.ts";
-import { Nans } from "./wasm-nans.ts";
+import { isNumber, Nans } from "./wasm-nans.ts";
 import { Reader } from "./wasm-reader.ts";
 import { refusedType } from "./wasm-sections.ts";
 
@@ -42,21 +42,6 @@ export function readBody(module: Module, index: number): Body | AdmissionProblem
     };
   }
   return new BodyWalk(module, index, type, new Reader(module.bytes, span.start, span.end)).run();
-}
-
-/** A charge of nothing, and a NaN that nobody looks at. */
-const NEEDLESS_AT_0: ReadonlySet<Edit["kind"]> = new Set(["charge", "nan32", "nan64"]);
-
-/** Does the instruction that was just read leave a float that is no NaN? A constant, or an integer as one. */
-function isNumber(code: number, { bytes, at }: Reader): boolean {
-  if (code === OP.f32_const)
-    return !Number.isNaN(new DataView(bytes.buffer, bytes.byteOffset).getFloat32(at - 4, true));
-  if (code === OP.f64_const)
-    return !Number.isNaN(new DataView(bytes.buffer, bytes.byteOffset).getFloat64(at - 8, true));
-  return (
-    (code >= OP.f32_convert_i32_s && code <= OP.f32_convert_i64_u) ||
-    (code >= OP.f64_convert_i32_s && code <= OP.f64_convert_i64_u)
-  );
 }
 
 class BodyWalk {
@@ -104,7 +89,7 @@ class BodyWalk {
         detail: `${nameFunction(this.#module, this.#index)}: ${reader.failure}`,
       };
     this.#nans.end();
-    const edits = this.#edits.filter(({ kind, value }) => value > 0 || !NEEDLESS_AT_0.has(kind));
+    const edits = this.#edits.filter((edit) => !isNeedless(edit));
     return this.#checkSlots({
       index: this.#index,
       type: this.#type,

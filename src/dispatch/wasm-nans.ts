@@ -8,8 +8,9 @@
  * pays nothing. A NaN that was moved in from elsewhere keeps its bits: where a variable may hold one, its computed values
  * are checked before they are put there.
  */
-import { TYPE } from "./opcodes.ts";
+import { OP, TYPE } from "./opcodes.ts";
 import type { Edit } from "./wasm-body.ts";
+import type { Reader } from "./wasm-reader.ts";
 
 export type NanKind = "nan32" | "nan64";
 
@@ -33,6 +34,18 @@ interface Flow {
   readonly copied: { readonly from: number; readonly edit: Edit }[];
   /** Checks of what was read from it to be shown. */
   readonly shown: Edit[];
+}
+
+/** Does the instruction that was just read leave a float that is no NaN? A constant, or an integer as one. */
+export function isNumber(code: number, { bytes, at }: Reader): boolean {
+  if (code === OP.f32_const)
+    return !Number.isNaN(new DataView(bytes.buffer, bytes.byteOffset).getFloat32(at - 4, true));
+  if (code === OP.f64_const)
+    return !Number.isNaN(new DataView(bytes.buffer, bytes.byteOffset).getFloat64(at - 8, true));
+  return (
+    (code >= OP.f32_convert_i32_s && code <= OP.f32_convert_i64_u) ||
+    (code >= OP.f64_convert_i32_s && code <= OP.f64_convert_i64_u)
+  );
 }
 
 /** Follows the walk over one function. */

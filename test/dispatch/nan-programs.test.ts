@@ -110,6 +110,7 @@ class Printer {
         return `(f64.copysign ${this.#both(given.of)})`;
       case "select":
         return `(select ${this.#both(given.of)} (i32.and (local.get $n) (i32.const 1)))`;
+      case "if":
       default: {
         const [a, b] = given.of;
         const arms = `(then ${this.value(a)}) (else ${this.value(b)})`;
@@ -137,6 +138,7 @@ class Printer {
         return `(f64.store (i32.const 16) ${value})`;
       case "if":
         return `(if (f64.lt ${value} (f64.const 1)) (then ${this.statements(statement.body)}))`;
+      case "loop":
       default:
         return this.#loop(`${this.statements(statement.body)} (f64.store (i32.const 24) ${value})`);
     }
