@@ -159,7 +159,7 @@ export async function stateCost(seconds: number): Promise<readonly Row[]> {
   const sides = STATE_BYTES.map((bytes) => {
     const turn = { ...DEPOSIT_TURN, state: JSON.stringify("x".repeat(bytes - 2)) };
     return {
-      spec: specOf(
+      spec: alone(
         `sandbox.state_${bytes / 1024}k`,
         `a turn that is given ${bytes / 1024} KiB of state and answers it`,
       ),
@@ -168,7 +168,7 @@ export async function stateCost(seconds: number): Promise<readonly Row[]> {
   });
   const touch = admitted(touchBytes());
   const all = {
-    spec: specOf("sandbox.memory_16m", "a turn that writes all of its 16 MiB of memory"),
+    spec: alone("sandbox.memory_16m", "a turn that writes all of its 16 MiB of memory"),
     measure: timed(() => deposit(touch), INSTANCES_BATCH_MS),
   };
   return measureAll([...sides, all], seconds);
@@ -179,7 +179,7 @@ export const STATE_IDS: readonly string[] = [
   "sandbox.memory_16m",
 ];
 
-function specOf(id: string, what: string): Spec {
+function alone(id: string, what: string): Spec {
   return { id, unit: "µs", better: "lower", what, seconds: 0 };
 }
 

@@ -71,12 +71,17 @@ function audienceOf(token: string): string | undefined {
   return texts.find((text) => text.startsWith("audience = "))?.slice("audience = ".length);
 }
 
+/**
+ * What is no fault of the send, but of its way between nodes: a nonce that was met there, a clock, a host. The next
+ * attempt is signed anew.
+ */
+const BY_THE_WAY = new Set<Code>(["replayed", "signature_invalid"]);
+
 function answerIn(outcome: CallOutcome): string | Refusal {
   if ("result" in outcome) return "done";
   const code = codeIn(outcome.problem);
   if (code === undefined) return refuse("outcome_unknown", "the gate's answer is no problem document");
-  // A request that was lost on its way between nodes may be met again there; the next one has another nonce.
-  const again = CODES[code].retry || code === "replayed";
+  const again = CODES[code].retry || BY_THE_WAY.has(code);
   return again ? refuse(code, "the send is tried again") : code;
 }
 

@@ -114,11 +114,12 @@ describe("a send", () => {
       "outcome_unknown",
       "in_flight",
       "quota_exceeded",
-      "deadline",
+      "replayed",
+      "signature_invalid",
     );
     await node.call("go", sending([send(0), send(1), send(2)]));
     await pass(node, 60_000);
-    expect(receiver.numbers).toEqual([...Array.from({ length: 7 }, () => "send-0"), "send-1", "send-2"]);
+    expect(receiver.numbers).toEqual([...Array.from({ length: 8 }, () => "send-0"), "send-1", "send-2"]);
   });
 
   it("to another receiver waits for nobody", async () => {

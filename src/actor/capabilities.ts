@@ -5,6 +5,7 @@
  * number is of no use, whoever thought of it. After the call the actor holds exactly what its new state refers to. The
  * tokens are sealed wherever they are kept, and a handler never sees one (laws 4 and 7).
  */
+import type { Outcome } from "../dispatch/outcome.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { type CapabilityNote, capOf, handlesIn, readHandle, replaceCaps } from "../handles.ts";
 import type { Json } from "../json.ts";
@@ -95,13 +96,7 @@ export class Purse {
   }
 
   /** Refuses a turn whose reply or state names what it may not: `handler_invalid`. */
-  refuseTurn({
-    reply,
-    state,
-  }: {
-    readonly reply: Json;
-    readonly state: string | undefined;
-  }): Refusal | undefined {
+  refuseTurn({ reply, state }: Pick<Outcome, "reply" | "state">): Refusal | undefined {
     const refused = this.refuse("reply", reply, true);
     // JSON.stringify writes the name as it is: without it there is none.
     if (refused !== undefined || state?.includes(NAME) !== true) return refused;
@@ -131,6 +126,9 @@ export class Purse {
 
   /** The value as it goes to another key: each capability is bound to it. Refusal: `handler_invalid`. */
   handOn(value: Json, to: string): Json | Refusal {
+    const { held, received } = this.#options;
+    // It names none, or it would have been refused.
+    if (held.size === 0 && received.length === 0) return value;
     return replaceCaps(value, (object) => {
       if (++this.#handedOn > CAPABILITIES_HANDED_ON_MAX)
         return refuse(
@@ -148,6 +146,7 @@ export class Purse {
    */
   leave(kept: readonly Json[], state: string | undefined): Left | Refusal {
     const { vault, owner, held, received, next } = this.#options;
+    if (held.size === 0 && received.length === 0) return {};
     const holds = state === undefined ? undefined : idsInState(state);
     const sealed = new Set([
       ...(holds ?? []),

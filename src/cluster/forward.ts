@@ -87,8 +87,9 @@ export async function forward(
   leader: Leader,
   remaining_ms: number,
 ): Promise<Response | Refusal | "unsent"> {
-  const { pathname, search } = new URL(request.url);
-  const headers: Record<string, string> = {};
+  const { host, pathname, search } = new URL(request.url);
+  // What an actor of this node sends came over no wire, and has no host of its own.
+  const headers: Record<string, string> = { host };
   for (const [name, value] of request.headers) if (!OF_THE_CONNECTION.has(name)) headers[name] = value;
   Object.assign(headers, more);
   headers[HOPS_HEADER] = String(hops + 1);

@@ -73,7 +73,12 @@ export function give(
     ({ cid, vid }) => vid === undefined && fromUtf8(cid)?.startsWith("holder ") === true,
   );
   if (isBound) return delegate(macaroon, to, holder, options);
+  if (!HOLDER.test(to)) return noKey(to);
   return narrow(macaroon, [...(options.caveats ?? []), formatCaveat("holder", to)]);
+}
+
+function noKey(text: string): Refusal {
+  return refuse("malformed_request", `${JSON.stringify(text)} is not a public key as a holder caveat has it`);
 }
 
 /** `delegateToken` for what is decoded already. */
@@ -83,8 +88,7 @@ export function delegate(
   holder: Signer,
   { caveats = [] }: DelegateOptions = {},
 ): Macaroon | Refusal {
-  if (!HOLDER.test(to))
-    return refuse("malformed_request", `${JSON.stringify(to)} is not a public key as a holder caveat has it`);
+  if (!HOLDER.test(to)) return noKey(to);
   const narrowed = narrow(macaroon, caveats);
   if (isRefusal(narrowed)) return narrowed;
   const misfit = refuseOther(narrowed, holder.publicKey);

@@ -243,3 +243,13 @@ describe("the answer", () => {
     expect(await pass(silent.url, life.signal)).toMatchObject({ code: "outcome_unknown" });
   });
 });
+
+it("a request that came over no wire is passed on under the host that it names", async () => {
+  const leader = await leading(Buffer.from(`${LEADS}\r\ncontent-length: 2\r\n\r\n{}`));
+  const { send, close } = undiciSender();
+  onTestFinished(close);
+  const request = new Request("http://gate.example:8443/v1/demo/account/1/open", { method: "POST" });
+  const to = { url: leader.url, life: undefined };
+  await forward(send, { request, body: new Uint8Array(), hops: 0, more: {} }, to, 5000);
+  expect(parsed(leader.received()).fields).toContain("host: gate.example:8443");
+});

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { fromUtf8 } from "../../src/bytes.ts";
 import { DELEGATE_CAVEATS_MAX } from "../../src/limits.ts";
-import { delegateToken } from "../../src/sdk/delegate.ts";
+import { capability, delegateToken } from "../../src/sdk/delegate.ts";
 import { delegationMessage, holderSigner } from "../../src/signature/holder.ts";
 import type { Signer } from "../../src/signature/scheme.ts";
 import { encodeJson } from "../../src/token/codec-json.ts";
@@ -107,5 +107,29 @@ describe("refused", () => {
       },
     };
     expect(refused(delegateToken(token, BOB.publicKey, never)).code).toBe("malformed_request");
+  });
+});
+
+describe("a capability as an argument", () => {
+  test("is delegated where it was bound, and bound where it was not", () => {
+    const given = taken(
+      capability(encodeToken(bound()), BOB.publicKey, ADA, { caveats: ["message in balance"] }),
+    );
+    expect(Object.keys(given)).toEqual(["$cap"]);
+    expect(given.$cap).toBe(
+      taken(delegateToken(encodeToken(bound()), BOB.publicKey, ADA, { caveats: ["message in balance"] })),
+    );
+    const free = taken(capability(encodeToken(mint(["actor = account/1"])), BOB.publicKey, ADA));
+    expect(textsOf(free.$cap)).toEqual(["actor = account/1", `holder = ${BOB.publicKey}`]);
+  });
+
+  test("is none for what is no key, or of what is another's", () => {
+    for (const token of [bound(), mint(["actor = account/1"])])
+      expect(refused(capability(encodeToken(token), "key", ADA))).toMatchObject({
+        code: "malformed_request",
+      });
+    expect(refused(capability(encodeToken(bound()), BOB.publicKey, BOB))).toMatchObject({
+      code: "malformed_request",
+    });
   });
 });
