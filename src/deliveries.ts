@@ -10,34 +10,12 @@ import type { Send } from "./actor/outbox.ts";
 import type { Shard } from "./actor/shard.ts";
 import type { Clock } from "./cluster/clock.ts";
 import { isRefusal, type Refusal } from "./errors.ts";
+import type { Few } from "./few.ts";
 import { SEND_BACKOFF_MS_MAX, SEND_BACKOFF_MS_MIN, SEND_LIFETIME_MS } from "./limits.ts";
-
-/** So many pieces of work at once, and the rest in the order in which it came. */
-export class Few {
-  readonly #most: number;
-  #busy = 0;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#busy >= this.#most) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#busy++;
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#busy--;
-      else next();
-    }
-  }
-}
 
 export interface DeliveriesOptions {
   readonly shard: Pick<Shard, "receivers" | "nextSend" | "delivered">;
-  /** Shared by all shards of the node: callers from outside must not wait behind what its actors send. */
+  /** Shared by all shards of the node: callers must not wait behind what actors send, nor one tenant behind another. */
   readonly few: Few;
   /**
    * Asks the receiver once.
@@ -68,7 +46,7 @@ export class Deliveries {
   }
 
   async #look(address: string): Promise<void> {
-    const receivers = await this.#retried(() => this.#options.shard.receivers(address));
+    const receivers = await this.#retried(address, () => this.#options.shard.receivers(address));
     for (const receiver of receivers ?? []) this.#open(address, receiver);
   }
 
@@ -93,12 +71,13 @@ export class Deliveries {
   async #serve(address: string, receiver: string): Promise<void> {
     const { shard, wall_ms } = this.#options;
     for (;;) {
-      const next = await this.#retried(() => shard.nextSend(address, receiver));
+      const next = await this.#retried(address, () => shard.nextSend(address, receiver));
       if (next === undefined) return;
-      const outcome = await this.#retried(() => this.#attempt(address, next));
+      const outcome = await this.#retried(address, () => this.#attempt(address, next));
       if (outcome === undefined) return;
       const [number] = next.record;
       const done = await this.#retried(
+        address,
         async () => (await shard.delivered(address, wall_ms(), [number, outcome])) ?? true,
       );
       if (done === undefined) return;
@@ -110,11 +89,12 @@ export class Deliveries {
    * Does it again, after longer and longer pauses, until it is not refused.
    * @returns `undefined` where the shard was lost meanwhile
    */
-  async #retried<T>(work: () => Promise<T | Refusal>): Promise<T | undefined> {
+  async #retried<T>(address: string, work: () => Promise<T | Refusal>): Promise<T | undefined> {
     const { clock, ended, few } = this.#options;
+    const tenant = address.slice(0, address.indexOf("/"));
     let pause_ms = SEND_BACKOFF_MS_MIN;
     while (!ended()) {
-      const outcome = await few.run(work);
+      const outcome = await few.run(tenant, work);
       if (!isRefusal(outcome)) return outcome;
       await clock.sleep(pause_ms);
       pause_ms = Math.min(2 * pause_ms, SEND_BACKOFF_MS_MAX);

@@ -240,6 +240,8 @@ export const SEND_BACKOFF_MS_MIN = 100;
 export const SEND_BACKOFF_MS_MAX = 30_000;
 /** Deliveries under way at once, on the node: a hundredth of the calls that it takes, so nobody waits behind them. */
 export const DELIVERIES_AT_ONCE = 64;
+/** The same for one tenant, whose receivers may all be slow: a few of those leave room for others. */
+export const DELIVERIES_OF_TENANT_AT_ONCE = 16;
 /** An actor that nobody called for this long leaves memory: to read it again costs one round trip to the store. */
 export const ACTOR_IDLE_MS = 5 * 60_000;
 /** What the actors in memory may take together, of a heap of 2 to 4 GiB; each open shard has an equal share of it. Past

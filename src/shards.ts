@@ -14,13 +14,15 @@ import { Member, type MemberOptions, type Place } from "./cluster/member.ts";
 import { shardOf } from "./cluster/pages.ts";
 import { moving } from "./cluster/refusals.ts";
 import type { Courier } from "./courier.ts";
-import { Deliveries, Few } from "./deliveries.ts";
+import { Deliveries } from "./deliveries.ts";
 import { isRefusal, late, type Refusal } from "./errors.ts";
+import { Few } from "./few.ts";
 import {
   ACTORS_BYTES_MAX,
   ACTORS_SWEEP_MS,
   COMPLAINTS_KEPT,
   DELIVERIES_AT_ONCE,
+  DELIVERIES_OF_TENANT_AT_ONCE,
   PLACE_PATIENCE_MS,
   PLACE_RETRY_MS,
 } from "./limits.ts";
@@ -63,7 +65,7 @@ export class Shards {
   readonly #open = new Map<number, { readonly shard: Shard; readonly actors: Actors }>();
   /** What is wrong with a shard and was said: tried again every second, it would be said every second. */
   readonly #said = new Map<number, Set<string>>();
-  readonly #few = new Few(DELIVERIES_AT_ONCE);
+  readonly #few = new Few({ most: DELIVERIES_AT_ONCE, mostOfOne: DELIVERIES_OF_TENANT_AT_ONCE });
   #ended = false;
 
   constructor(options: ShardsOptions) {

@@ -2,12 +2,13 @@
 import { describe, expect, it } from "vitest";
 import type { Received } from "../src/actor/capabilities.ts";
 import { Courier } from "../src/courier.ts";
-import { Deliveries, Few } from "../src/deliveries.ts";
+import { Deliveries } from "../src/deliveries.ts";
 import type { SendRequest } from "../src/dispatch/outcome.ts";
 import { CODES, type Code, refuse, toProblem } from "../src/errors.ts";
+import { Few } from "../src/few.ts";
 import { capOf } from "../src/handles.ts";
 import type { Json } from "../src/json.ts";
-import { DELIVERIES_AT_ONCE, SEND_BACKOFF_MS_MAX, SEND_LIFETIME_MS } from "../src/limits.ts";
+import { DELIVERIES_OF_TENANT_AT_ONCE, SEND_BACKOFF_MS_MAX, SEND_LIFETIME_MS } from "../src/limits.ts";
 import type { Store } from "../src/store/contract.ts";
 import { memoryStore } from "../src/store/memory.ts";
 import { type Given, NOW_MS } from "./actor/counter.ts";
@@ -172,17 +173,17 @@ describe("a send", () => {
     const receiver = new Receiver();
     const node = await begun(memoryStore(), receiver);
     const held = Promise.withResolvers<void>();
-    for (let count = 0; count < 100; count++) receiver.answers.push(held.promise);
-    for (let actor = 0; actor < 100; actor++) {
+    for (let count = 0; count < 40; count++) receiver.answers.push(held.promise);
+    for (let actor = 0; actor < 40; actor++) {
       const address = `account/many-${actor}`;
       const given = { ...sending([send(0)]), actor: address, args: [capOf(0), capOf(1)] };
       await node.call("go", { ...given, received: [to("thing/a"), to("thing/b")] });
     }
     await pass(node);
-    expect(receiver.asked).toHaveLength(DELIVERIES_AT_ONCE);
+    expect(receiver.asked).toHaveLength(DELIVERIES_OF_TENANT_AT_ONCE);
     held.resolve();
     await pass(node);
-    expect([receiver.asked.length, receiver.most]).toEqual([100, DELIVERIES_AT_ONCE]);
+    expect([receiver.asked.length, receiver.most]).toEqual([40, DELIVERIES_OF_TENANT_AT_ONCE]);
   });
 });
 
@@ -243,7 +244,7 @@ it("what is new while the last of before is being answered is not forgotten", as
   const deliveries: Deliveries = new Deliveries({
     wall_ms: () => NOW_MS,
     clock,
-    few: new Few(1),
+    few: new Few({ most: 1, mostOfOne: 1 }),
     ended: () => false,
     report: (event, detail) => expect([event, detail]).toBe("nothing"),
     attempt: async () => {

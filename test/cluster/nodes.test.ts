@@ -255,7 +255,7 @@ describe("nodes on one store", () => {
   it("are replaced one by one while calls go on, a rolling restart, and none fails", async () => {
     const before = await total();
     const load = startLoad();
-    for (const node of [...nodes]) {
+    for (const node of Array.from(nodes)) {
       expect(await end(node)).toBe(0);
       await start();
       await shared(3);

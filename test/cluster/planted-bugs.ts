@@ -439,7 +439,7 @@ const SENDS: readonly Bug[] = [
   bug(
     "a send that is refused for now is given up",
     "deliveries.ts",
-    "const outcome = await this.#retried(() => this.#attempt(address, next));",
+    "const outcome = await this.#retried(address, () => this.#attempt(address, next));",
     `const tried = await this.#attempt(address, next);
       const outcome = isRefusal(tried) ? "done" : tried;`,
   ),

@@ -197,6 +197,26 @@ describe.each(["node", "edge"] as const)("at the %s", (way) => {
     expect(gates.node.lines.length - before).toBe(way === "edge" ? 0 : 1);
   });
 
+  it("a caller whose clock is wrong is given the time, whoever does the call", async () => {
+    const actor = freshAccount();
+    const lost = { ...party(at(), actor), now_ms: () => Date.now() - 3_600_000 };
+    expect(codeOf(await call(lost, actor, "open", { owner: "Ada" }))).toBe("200");
+    const here = { ...(await thingCaller(at(), "stateless")), now_ms: lost.now_ms };
+    expect(codeOf(await call(here, "thing/1", "go", {}, { tenant: "stateless" }))).toBe("200");
+  });
+
+  it("a capability that the actor could not use is refused", async () => {
+    const caller = await thingCaller(at(), "stateless");
+    const outcome = await call(
+      caller,
+      "thing/1",
+      "go",
+      { given: { $cap: caller.token } },
+      { tenant: "stateless" },
+    );
+    expect(outcome).toMatchObject({ problem: { code: "capability_refused", path: "/given" } });
+  });
+
   it("what is revoked is refused within 2 s", async () => {
     const actor = freshAccount();
     const ada = party(at(), actor);

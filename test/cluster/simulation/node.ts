@@ -8,8 +8,9 @@ import { type Answer, Shard } from "../../../src/actor/shard.ts";
 import type { ShardLog } from "../../../src/cluster/log.ts";
 import { Member } from "../../../src/cluster/member.ts";
 import { shardOf } from "../../../src/cluster/pages.ts";
-import { Deliveries, Few } from "../../../src/deliveries.ts";
+import { Deliveries } from "../../../src/deliveries.ts";
 import { CODES, isRefusal, type Refusal, refuse } from "../../../src/errors.ts";
+import { Few } from "../../../src/few.ts";
 import { PLACE_PATIENCE_MS, PLACE_RETRY_MS } from "../../../src/limits.ts";
 import { VAULT } from "../../support/vault.ts";
 import { type Accounts, addressOf, callOf, type Operation, protocols } from "./accounts.ts";
@@ -71,7 +72,7 @@ export class Node {
   #asked = false;
   #serving = false;
   #draining = false;
-  readonly #few = new Few(4);
+  readonly #few = new Few({ most: 4, mostOfOne: 4 });
 
   constructor(options: NodeOptions) {
     const { process, profile, network } = options;
