@@ -163,7 +163,7 @@ export async function stateCost(seconds: number): Promise<readonly Row[]> {
     const echo = admitted(echoBytes(bytes));
     const turn = { ...DEPOSIT_TURN, state: JSON.stringify("x".repeat(bytes - 2)) };
     return {
-      spec: alone(
+      spec: specOf(
         `sandbox.state_${bytes / 1024}k`,
         `a turn that is given ${bytes / 1024} KiB of state and answers it`,
       ),
@@ -172,7 +172,7 @@ export async function stateCost(seconds: number): Promise<readonly Row[]> {
   });
   const touch = admitted(touchBytes());
   const all = {
-    spec: alone("sandbox.memory_16m", "a turn that writes all of its 16 MiB of memory"),
+    spec: specOf("sandbox.memory_16m", "a turn that writes all of its 16 MiB of memory"),
     measure: timed(() => deposit(touch), INSTANCES_BATCH_MS),
   };
   return measureAll([...sides, all], seconds);
@@ -183,7 +183,7 @@ export const STATE_IDS: readonly string[] = [
   "sandbox.memory_16m",
 ];
 
-function alone(id: string, what: string): Spec {
+function specOf(id: string, what: string): Spec {
   return { id, unit: "µs", better: "lower", what, seconds: 0 };
 }
 
