@@ -401,12 +401,6 @@ const SENDS: readonly Bug[] = [
     "return send;",
   ),
   bug(
-    "the next send leaves before it is durable that the one before was delivered",
-    "actor/shard.ts",
-    "return this.#log.append(JSON.stringify(delivery));",
-    "void this.#log.append(JSON.stringify(delivery)); return undefined;",
-  ),
-  bug(
     "who takes a shard over does not look for what was sent",
     "actor/actors.ts",
     "for (const [address, sends] of outboxes) this.#outboxes.set(address, sends);",

@@ -111,6 +111,16 @@ describe("a quorum", () => {
     ]);
   });
 
+  it("sends under the name of the gate that the token is meant for", async () => {
+    const all = await reviewed();
+    const audience = gate.server.url.replace("127.0.0.1", "localhost");
+    const caveats = ["message in approve", formatCaveat("audience", audience)];
+    const given = must(capability(all.owner.token, all.key, all.owner.signer, { caveats }));
+    await begin(all, given, 1);
+    await vote(all, "ada");
+    await stage(all);
+  });
+
   it("hands the capability back to who asks, bound to his key: for a thief it is nothing", async () => {
     const all = await reviewed();
     await begin(all, toApprove(all));

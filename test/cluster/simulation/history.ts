@@ -123,23 +123,23 @@ export class History implements Observer {
   /**
    * Has the store lose a slot that a later one says was durable.
    * @param choose one of some
+   * @param seals whether it may be a seal
    * @returns whether there is one
    */
-  lose(number: number, choose: (slots: readonly number[]) => number): boolean {
+  lose(number: number, choose: (slots: readonly number[]) => number, seals: boolean): boolean {
     const shard = this.#of(number);
     const from = (shard.ownership?.checkpoint?.seq ?? 0) + 1;
     const durable = [...shard.slots.values()].reduce(
       (most, { header }) => (header.kind === "entries" ? Math.max(most, header.durable) : most),
       0,
     );
-    // Without its seal a shard is open to the writer that was deposed, and nobody can tell: seals must not be lost.
     const known = [...shard.slots].filter(
       ([
         slot,
         {
           header: { kind, epoch },
         },
-      ]) => slot >= from && slot <= durable && epoch === shard.reign && kind === "entries",
+      ]) => slot >= from && slot <= durable && epoch === shard.reign && (seals || kind === "entries"),
     );
     if (known.length === 0 || shard.lost !== undefined) return false;
     shard.lost = choose(known.map(([slot]) => slot));

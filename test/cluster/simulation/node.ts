@@ -141,6 +141,11 @@ export class Node {
     return !this.#asked;
   }
 
+  /** It takes itself for the shard's leader. */
+  holds(shard: number): boolean {
+    return this.#runtimes.has(shard);
+  }
+
   unsettled(shard: number): number {
     return this.#runtimes.get(shard)?.unsettled ?? 0;
   }

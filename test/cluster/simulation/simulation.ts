@@ -205,7 +205,10 @@ export class Simulation {
         for (const { process } of this.#sessions.values()) process.blind("outage", is);
       },
       loseSlot: (shard) => {
-        if (!this.#history.lose(shard, (slots) => this.#random.pick(slots))) return;
+        // Without its seal a shard is open to who was deposed and does not know it, and nobody can tell.
+        const owner = this.#history.ownership(shard)?.session;
+        const isFenced = this.#living.every((node) => node.process.session === owner || !node.holds(shard));
+        if (!this.#history.lose(shard, (slots) => this.#random.pick(slots), isFenced)) return;
         this.#tally.count("slot lost");
         this.#note(() => `the store loses a slot of shard ${shard}`);
       },
