@@ -29,6 +29,7 @@ import { checkVersusZod } from "./schema.ts";
 import { knownVersusNative, knownVersusNoble, newVersusNoble } from "./schnorr.ts";
 import { account, STAGE_IDS, stageCosts } from "./stages.ts";
 import { cold20, warm20 } from "./token.ts";
+import { turnCosts } from "./turns.ts";
 import { typeCheckTime } from "./types.ts";
 
 interface Group {
@@ -59,6 +60,7 @@ const GROUPS: readonly Group[] = [
   single("sandbox.vs_extism", 4, versusExtism),
   single("sandbox.vs_worker", 4, versusWorker),
   { ids: STATE_IDS, seconds: 5, measure: (_ids, seconds) => stateCost(seconds) },
+  { ids: ["sandbox.cold_start", "sandbox.thread_vs_here"], seconds: 4, measure: turnCosts },
   single("sandbox.neighbour_p99", 20, neighbourP99),
   single("log.calls_per_put", 15, callsPerPut),
   { ids: ["log.window_file", "log.window_s3"], seconds: 60, measure: windowGrid },

@@ -133,14 +133,18 @@ export async function versusWorker(seconds: number): Promise<readonly Row[]> {
   return [await compare(spec, ours, theirs)];
 }
 
-/** A handler that answers its whole input: `{"reply":` before it, `}` behind it. */
-function echoBytes(): Uint8Array<ArrayBuffer> {
+/**
+ * A handler that answers its whole input: `{"reply":` before it, `}` behind it. It has no more memory than it needs: what an
+ * instance has at its start is counted against the heap, so ten times as much is collected ten times as often.
+ */
+function echoBytes(state_bytes: number): Uint8Array<ArrayBuffer> {
+  const pages = 1 + Math.ceil((state_bytes + 2048) / 65_536);
   const echo = `(i32.store16 (i32.sub (local.get $n) (i32.const 9)) (i32.const 0x227b))
     (i64.store (i32.sub (local.get $n) (i32.const 8)) (i64.const 0x3a22796c70657222))
     (i32.store8 (i32.add (local.get $n) (local.get $length)) (i32.const 0x7d))
     (i64.or (i64.shl (i64.extend_i32_u (i32.sub (local.get $n) (i32.const 9))) (i64.const 32))
       (i64.extend_i32_u (i32.add (local.get $length) (i32.const 10))))`;
-  return handlerOf("echo", echo, "", "32");
+  return handlerOf("echo", echo, "", String(pages));
 }
 
 /** Writes to every page of 16 MiB, which is all that a turn can have. */
@@ -155,8 +159,8 @@ const STATE_BYTES = [1024, 16 * 1024, 256 * 1024, 1000 * 1024] as const;
 
 /** What a state costs that goes in and out, by its size, and a memory that is used up. */
 export async function stateCost(seconds: number): Promise<readonly Row[]> {
-  const echo = admitted(echoBytes());
   const sides = STATE_BYTES.map((bytes) => {
+    const echo = admitted(echoBytes(bytes));
     const turn = { ...DEPOSIT_TURN, state: JSON.stringify("x".repeat(bytes - 2)) };
     return {
       spec: specOf(

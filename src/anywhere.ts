@@ -33,37 +33,19 @@ export function isForAnyNode(
   return word.every(({ name }) => orderClass(automata, name) === "free");
 }
 
-/** Where there is none no capability comes, and what never came nobody asks for. */
-const NO_VAULT: Vault = {
-  publicKey: noVault,
-  seal: noVault,
-  open: noVault,
-  handOn: noVault,
-};
-
-function noVault(): never {
-  throw new Error("a call that brings capabilities is not for a node without a vault");
-}
-
 /**
  * Runs the turns of such a call. What came with it may go out in the reply, and nothing of it stays.
  * @param admit takes the request's nonce on this node
  */
 export async function answerHere(
   call: Call,
-  vault: Vault | undefined,
+  vault: Vault,
   admit: () => Refusal | undefined,
 ): Promise<Answer | Refusal> {
   const refused = admit();
   if (refused !== undefined) return refused;
   const owner = `${call.tenant}/${call.actor}`;
-  const purse = new Purse({
-    vault: vault ?? NO_VAULT,
-    owner,
-    held: new Map(),
-    next: 0,
-    received: call.received,
-  });
+  const purse = new Purse({ vault, owner, held: new Map(), next: 0, received: call.received });
   const ran = await runWord(call, undefined, purse, (index, turn) => {
     const what = effectOf(turn);
     if (what === undefined) return undefined;

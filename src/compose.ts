@@ -130,7 +130,7 @@ export function composeCall(
   actor: ActorType,
   word: Word<Message>,
   digest: Uint8Array,
-  { now_ms, deadline_ms, received, sender }: Pick<Call, "now_ms" | "deadline_ms" | "received" | "sender">,
+  known: Pick<Call, "now_ms" | "deadline_ms" | "revoked" | "received" | "sender">,
 ): Call | Refusal {
   const claims = claimsOf(grant, protocols);
   if (isRefusal(claims)) return claims;
@@ -141,15 +141,16 @@ export function composeCall(
     handler: actor.handler,
     batch: target.message === undefined,
     signer: signature.keyid,
-    now_ms,
-    deadline_ms,
     behaviour: actor.behaviour,
     become: actor.become,
+    now_ms: known.now_ms,
+    deadline_ms: known.deadline_ms,
+    revoked: known.revoked,
+    received: known.received,
+    sender: known.sender,
     ...claims,
-    received,
-    sender,
     idempotency:
-      idempotencyKey === undefined || sender !== undefined
+      idempotencyKey === undefined || known.sender !== undefined
         ? undefined
         : {
             // Callers cannot meet each other's keys, and a key means one path with one body.

@@ -45,7 +45,7 @@ export function describe(
   { type, id }: Target,
   { expires_ms }: Grant,
   actor: ActorType,
-  key: string | undefined,
+  key: string,
 ): Json {
   const listed: [string, Json][] = [];
   for (const [name, closed] of [...messages].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
@@ -56,7 +56,7 @@ export function describe(
   }
   return {
     actor: `${type}/${id}`,
-    ...(key !== undefined && { key }),
+    key,
     exists,
     ...(become !== undefined && { behaviour: become }),
     expires: expires_ms === undefined ? null : new Date(expires_ms).toISOString(),

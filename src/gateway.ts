@@ -64,8 +64,7 @@ export interface GatewayOptions extends EnvelopeOptions {
   readonly readings: Readings;
   readonly signatures: HolderSignatures;
   readonly replays: ReplayWindow;
-  /** Undefined where there is no master key, as at the edge: what brings capabilities is then done elsewhere. */
-  readonly vault: Vault | undefined;
+  readonly vault: Vault;
   readonly callerAddress: CallerAddress;
   /** Why no traffic should be sent here now; calls are still answered, until `closed` says why not. */
   readonly unready: () => Refusal | undefined;
@@ -173,6 +172,7 @@ interface Known extends KnownCaller {
   readonly digest: Uint8Array;
   readonly now_ms: number;
   readonly deadline_ms: number;
+  readonly revoked: () => Refusal | undefined;
 }
 
 /** The second half, for a caller who is known. */
@@ -191,12 +191,13 @@ async function passBody(
 
   // Asked anew: a body may take its time, and a token may be revoked or expire meanwhile.
   const { envelope, token, address } = caller;
-  const revoked = envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
-  if (revoked !== undefined) return revoked;
+  const revoked = () => envelope.tenant.revoked.refuse(token, envelope.signature.keyid);
+  const refused = revoked();
+  if (refused !== undefined) return refused;
   const nonce = new Nonce(gate, envelope);
   const more = gate.callerAddress.passOn(request, address);
   const incoming = { request, body, hops, more, admit: () => nonce.take() };
-  const known = { ...caller, incoming, digest, now_ms: gate.now_ms(), deadline_ms };
+  const known = { ...caller, incoming, digest, now_ms: gate.now_ms(), deadline_ms, revoked };
   const outcome = await (request.method === "POST"
     ? passCall(gate, known, notes)
     : passQuestion(gate, known));
@@ -232,10 +233,9 @@ async function passCall(
   const call = composeCall(gate, envelope, grant, actor, messages, digest, { ...known, ...brought });
   if (isRefusal(call)) return call;
 
-  const { vault } = gate;
-  const canRun = actor.run !== undefined && (vault !== undefined || claims.length === 0);
-  if (canRun && isForAnyNode(call, actor.stateless, gate.protocols))
-    return gate.monotonic_ms() < deadline_ms ? answerHere(call, vault, incoming.admit) : late();
+  const isHere = actor.stateless && actor.run !== undefined && brought.unread === undefined;
+  if (isForAnyNode(call, isHere, gate.protocols))
+    return gate.monotonic_ms() < deadline_ms ? answerHere(call, gate.vault, incoming.admit) : late();
   return gate.call(call, incoming, deadline_ms);
 }
 
@@ -253,8 +253,6 @@ async function passQuestion(gate: GatewayOptions, known: Known): Promise<Answer 
   if (isRefusal(question)) return question;
   const position = await gate.describe(question, incoming, deadline_ms);
   if (isRefusal(position) || position instanceof Response) return position;
-  if (gate.vault === undefined)
-    throw new Error("a node without a vault leads no actor that it could describe");
   const key = gate.vault.publicKey(`${target.tenant}/${target.type}/${target.id}`);
   return { reply: describe(position, target, grant, actor, key), kept: false };
 }

@@ -395,11 +395,13 @@ export const HEARTBEAT_MS = 250;
 export const HEARTBEATS_MISSED_MAX = 40;
 /** Before its first one a node may take a minute more: it opens its store and compiles its own code. */
 export const NODE_START_BEATS_MAX = 240;
-/** A turn under way for so many heartbeats, 5 s, that has had so much of the CPU, ten times what its fuel allows, is
- * not held by fuel. Where nobody can tell what it had, a minute must do. */
+/** A turn under way for so many heartbeats, 5 s, that has had so much of the CPU is not held by fuel, which ends after 0.1 s;
+ * its code may take 0.4 s to compile. Where nobody can tell what it had, a minute must do. */
 export const TURN_WEDGED_BEATS = 20;
-export const TURN_WEDGED_CPU_MS = 1_000;
+export const TURN_WEDGED_CPU_MS = 3_000;
 export const TURN_WEDGED_BEATS_UNMEASURED = 240;
+/** One Ctrl-C comes twice where npm passes on what the terminal has sent already; a second one takes longer. */
+export const SAME_SIGNAL_MS = 500;
 /** From when a node says that it ends until it must have ended: a thread that nothing stops would keep it for ever. */
 export const NODE_END_MS_MAX = 2_000;
 /** Before a crashed node is started again, doubled for each crash within the window, up to the second number. */

@@ -61,6 +61,8 @@ export type AdmittedHandlers =
   | { readonly ok: true; readonly modules: ReadonlyMap<string, Modules> }
   | { readonly ok: false; readonly problems: readonly HandlerProblem[] };
 
+export type Admit = (original: Uint8Array) => Admission | Promise<Admission>;
+
 /**
  * Admits every handler; all problems of all of them at once.
  *
@@ -68,7 +70,7 @@ export type AdmittedHandlers =
  */
 export async function admitHandlers(
   handlers: ReadonlyMap<string, Uint8Array>,
-  admit: (original: Uint8Array) => Admission | Promise<Admission>,
+  admit: Admit,
 ): Promise<AdmittedHandlers> {
   const modules = new Map<string, Modules>();
   const problems: HandlerProblem[] = [];

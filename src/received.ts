@@ -70,10 +70,26 @@ export interface ReceiveOptions {
   readonly prefixes: PrefixCache;
   readonly readings: Readings;
   readonly signatures: HolderSignatures;
-  /** Without one nothing is received: such a call goes to a node that has one. */
-  readonly vault: Pick<Vault, "publicKey"> | undefined;
+  readonly vault: Pick<Vault, "publicKey">;
   /** ms since the epoch. */
   readonly now_ms: () => number;
+}
+
+/** The vault of an edge node, which has no actor's key: it passes on what needs one. */
+export const NO_VAULT: Vault = {
+  publicKey: withoutKeys,
+  seal: withoutKeys,
+  open: withoutKeys,
+  handOn: withoutKeys,
+};
+
+function withoutKeys(): never {
+  throw new Error("an edge node has no actor's key");
+}
+
+export interface Brought extends Pick<Call, "received" | "sender"> {
+  /** It brings something that this node has no keys to look at: for the leader alone. */
+  readonly unread?: true;
 }
 
 /**
@@ -85,14 +101,15 @@ export function broughtBy(
   envelope: Envelope,
   request: Request,
   claims: readonly Claimed[],
-): Pick<Call, "received" | "sender"> | Refusal {
+): Brought | Refusal {
   const { target, tenant } = envelope;
-  const { vault } = options;
-  if (vault === undefined) return { sender: undefined, received: [] };
-  const sender = readSender(vault, envelope, request.headers.get(SENDER_HEADER));
+  const isSend = request.headers.has(SENDER_HEADER);
+  if (options.vault === NO_VAULT && (isSend || claims.length > 0))
+    return { sender: undefined, received: [], unread: true };
+  const sender = readSender(options.vault, envelope, request.headers.get(SENDER_HEADER));
   if (isRefusal(sender)) return sender;
   if (claims.length === 0) return { sender, received: [] };
-  const key = vault.publicKey(`${tenant.name}/${target.type}/${target.id}`);
+  const key = options.vault.publicKey(`${tenant.name}/${target.type}/${target.id}`);
   const received = receiveAll(options, tenant, key, claims);
   return isRefusal(received) ? received : { sender, received };
 }

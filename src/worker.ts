@@ -20,6 +20,7 @@ import { Follower } from "./follow.ts";
 import { createGateway } from "./gateway.ts";
 import { createProtocolCache } from "./protocol/cache.ts";
 import { Quarantine } from "./quarantine.ts";
+import { NO_VAULT } from "./received.ts";
 import { problemResponse } from "./record/reply.ts";
 import { lineRecorder } from "./record/requests.ts";
 import { Challenges } from "./signature/challenge.ts";
@@ -110,8 +111,8 @@ class EdgeNode {
       signatures: new HolderSignatures(new KnownKeys(), ed25519),
       replays: new ReplayWindow(),
       challenges: new Challenges(edge.key),
+      vault: NO_VAULT,
       callerAddress: new CallerAddress([], edge.key),
-      vault: undefined,
       answersTo: (host) => hosts.has(host),
       // Nodes pass nothing on to an edge node.
       meetPeer: async () => unknownNode(),

@@ -51,6 +51,8 @@ export interface Call {
   readonly now_ms: number;
   /** Monotonic: past it the call is not begun. */
   readonly deadline_ms: number;
+  /** Whether it was revoked what the call came by: asked just before its turn, for which it may have waited. */
+  readonly revoked: () => Refusal | undefined;
   /** The policy's behaviour; an actor that already lives under another keeps that one. */
   readonly behaviour: string;
   /** What the actor may become by the policy: expressions by name. */
@@ -209,7 +211,8 @@ export class Shard {
   /** From here until its entry is appended the actor is this call's alone: nobody else changes it or sees it half changed. */
   async #take(address: string, actor: Actor, call: Call): Promise<Due | Refusal> {
     if (this.#log.ended !== undefined) return this.#log.ended;
-    if (this.#now_ms() >= call.deadline_ms) return late();
+    const refused = this.#now_ms() >= call.deadline_ms ? late() : call.revoked();
+    if (refused !== undefined) return refused;
     const kept = keptAnswer({ ...this.#means, address, actor }, call);
     if (kept !== undefined) return () => this.#after(kept);
     const effect = await effectOf({ ...this.#means, address, actor }, call);

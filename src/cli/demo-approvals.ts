@@ -1,7 +1,6 @@
 /** The approval service of the demo: Rosa, behind a real socket, who takes her time and says yes once. */
 import { once } from "node:events";
 import { serve } from "@hono/node-server";
-import { Hono } from "hono";
 import { dischargeService } from "../sdk/discharge.ts";
 import type { Environment } from "./command.ts";
 
@@ -14,17 +13,24 @@ export interface DemoApprovals {
   stop(): Promise<void>;
 }
 
+const STARTING = new Response(null, { status: 503 });
+
 /** @param key the secret one, as `postern keygen --alg x25519` writes it */
 export async function startDemoApprovals(environment: Environment, key: string): Promise<DemoApprovals> {
   const waiting = new Set<string>();
   const approved = new Map<string, readonly string[]>();
-  const app = new Hono();
-  const server = serve({ fetch: (request) => app.fetch(request), hostname: "127.0.0.1", port: 0 });
+  // Its address is known once it listens, and the service must know it.
+  let service: ReturnType<typeof dischargeService> | undefined;
+  const server = serve({
+    fetch: (request) => service?.fetch(request) ?? STARTING.clone(),
+    hostname: "127.0.0.1",
+    port: 0,
+  });
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("the approval service has no port");
   const location = `http://127.0.0.1:${address.port}`;
-  const service = dischargeService({
+  service = dischargeService({
     key,
     location,
     check(condition) {
@@ -38,7 +44,6 @@ export async function startDemoApprovals(environment: Environment, key: string):
     now_ms: () => environment.now_ms(),
     random: (length) => environment.random(length),
   });
-  app.route("/", service);
   return {
     location,
     waiting,

@@ -22,6 +22,8 @@ export interface EdgeBuild {
   /** `none` where no field is believed. */
   readonly addressField: string;
   readonly loader: boolean;
+  /** `wrangler dev` offers the S3 interface of its bucket. */
+  readonly isLocal: boolean;
   readonly out: string;
 }
 
@@ -77,9 +79,13 @@ function statelessHandlers(tenants: readonly TenantFolder[]): ReadonlyMap<string
   return handlers;
 }
 
+/** No secret: who reaches the port has the bucket. */
+const LOCAL = { experimental_s3_credentials: { accessKeyId: "local", secretAccessKey: "local" } };
+
 /** What wrangler reads. Secrets are not in it: POSTERN_EDGE_KEY, and those of a bucket in S3. */
 function configuration(build: EdgeBuild, tenants: readonly string[]): object {
-  const { name, authorities, store, bucket, addressField, loader } = build;
+  const { name, authorities, store, bucket, addressField, loader, isLocal } = build;
+  const bound = { binding: "STORE", bucket_name: bucket, ...(isLocal && { local_dev: LOCAL }) };
   return {
     name: `postern-${name}`,
     main: "worker.js",
@@ -94,7 +100,7 @@ function configuration(build: EdgeBuild, tenants: readonly string[]): object {
       POSTERN_STORE: store,
       ...(addressField !== "none" && { POSTERN_CLIENT_ADDRESS: addressField }),
     },
-    ...(store.startsWith("r2:") && { r2_buckets: [{ binding: "STORE", bucket_name: bucket }] }),
+    ...(store.startsWith("r2:") && { r2_buckets: [bound] }),
     ...(loader && { worker_loaders: [{ binding: "LOADER" }] }),
   };
 }

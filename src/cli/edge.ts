@@ -19,6 +19,7 @@ export const edge: Command = {
     bucket: { type: "string" },
     "client-address": { type: "string" },
     loader: { type: "boolean" },
+    local: { type: "boolean" },
     out: { type: "string" },
     "key-file": { type: "string" },
     store: { type: "string" },
@@ -33,6 +34,8 @@ export const edge: Command = {
     "client-address":
       "build: the field with the caller's address (default cf-connecting-ip; `none` believes none)",
     loader: "build: bind a Worker Loader, for handlers that are published later",
+    local:
+      "build: to try it with `wrangler dev`, whose bucket nodes of this machine then reach below /cdn-cgi/local/r2/s3, as `local`",
     out: "build: the directory to write (default .postern/edge/NAME)",
     "key-file":
       "admit: the file with the node's key; a new one is made (mode 0600) where there is none. It is the worker's secret POSTERN_EDGE_KEY",
@@ -53,6 +56,7 @@ export const edge: Command = {
           bucket: text(values, "bucket") ?? "postern",
           addressField: text(values, "client-address") ?? "cf-connecting-ip",
           loader: flag(values, "loader"),
+          isLocal: flag(values, "local"),
           out: text(values, "out") ?? `.postern/edge/${name}`,
         });
       case "admit":

@@ -4,7 +4,7 @@ import { basename, dirname, join, relative, resolve } from "node:path";
 import { parsePolicies, type TenantPolicy } from "../config.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import type { PolicyProblem } from "../policy-file.ts";
-import { admitHandlers, type Modules, publish } from "../publish.ts";
+import { type Admit, admitHandlers, type Modules, publish } from "../publish.ts";
 import { caretLines, type Done, UsageProblem } from "./command.ts";
 import { messageOf, type OpenStore } from "./inputs.ts";
 import { admitInChild } from "./throwaway.ts";
@@ -51,13 +51,14 @@ export function readPolicies(directory: string): Policies | UsageProblem {
 export async function readPolicyFolder(
   directory: string,
   wasmDirectory?: string,
+  admit: Admit = admitInChild,
 ): Promise<PolicyFolder | UsageProblem> {
   const policies = readPolicies(directory);
   if (policies instanceof UsageProblem) return policies;
   const tenants: TenantFolder[] = [];
   const problems: FolderProblem[] = [...policies.problems];
   for (const { folder, policy } of policies.tenants) {
-    const handlers = await readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"));
+    const handlers = await readHandlers(policy, wasmDirectory ?? join(dirname(folder), "..", "wasm"), admit);
     if (handlers.ok) tenants.push({ policy, modules: handlers.modules });
     else problems.push(...handlers.problems);
   }
@@ -107,7 +108,7 @@ type Handlers =
   | { readonly ok: true; readonly modules: ReadonlyMap<string, Modules> }
   | { readonly ok: false; readonly problems: readonly FolderProblem[] };
 
-async function readHandlers(policy: TenantPolicy, wasmDirectory: string): Promise<Handlers> {
+async function readHandlers(policy: TenantPolicy, wasmDirectory: string, admit: Admit): Promise<Handlers> {
   const bytes = new Map<string, Uint8Array>();
   for (const { actor, handler } of Object.values(policy.actors)) {
     const path = join(wasmDirectory, handler.wasm, `${handler.wasm}.wasm`);
@@ -121,7 +122,7 @@ async function readHandlers(policy: TenantPolicy, wasmDirectory: string): Promis
       };
     }
   }
-  const admitted = await admitHandlers(bytes, admitInChild);
+  const admitted = await admitHandlers(bytes, admit);
   if (admitted.ok) return admitted;
   const problems = admitted.problems.map(({ handler, code, detail }) => ({
     place: `${basename(wasmDirectory)}/${handler}`,

@@ -46,6 +46,7 @@ async function supervise(environment: Environment): Promise<Outcome> {
   const supervisor = new Supervisor({
     command: [...process.execArgv, ...process.argv.slice(1)],
     env: environment.env,
+    unavailable: EXIT.unavailable,
     event: (event, detail, facts) => {
       const time = new Date(environment.now_ms()).toISOString();
       environment.write(`${JSON.stringify({ time, event, ...facts, detail })}\n`);

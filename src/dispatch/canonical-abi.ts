@@ -1,12 +1,14 @@
 /**
  * One turn of a module that implements wasm/handler.wit by the canonical ABI: its function `handle`.
  *
- * The turn goes in as strings, each where the module's own `cabi_realloc` wants it; what it answers is read out of its
- * memory, once, and becomes the document that a handler of the plain interface would have answered. Whoever reads
- * that document checks it. The instance is thrown away after, so nothing is freed.
+ * The turn goes in as strings and records, each where the module's own `cabi_realloc` wants it; what it answers is read
+ * out of its memory, once, and becomes the document that a handler of the plain interface would have answered. Whoever
+ * reads that document checks it. The instance is thrown away after, so nothing is freed.
  * Source: WebAssembly/component-model, design/mvp/CanonicalABI.md.
  */
 import { fromUtf8, utf8 } from "../bytes.ts";
+import type { CapabilityNote } from "../handles.ts";
+import { SENDS_PER_CALL_MAX } from "../limits.ts";
 
 export interface CanonicalExports {
   readonly memory: WebAssembly.Memory;
@@ -14,19 +16,25 @@ export interface CanonicalExports {
   readonly handle: (...flat: readonly (number | bigint)[]) => number;
 }
 
-/** result<done, error>, in bytes: a discriminant, then `reply: json, state: option<json>, become: option<string>`. */
-const RESULT_BYTES = 36;
-const AT = { reply: 4, state: 12, become: 24, code: 4, detail: 12 } as const;
-
 /** What the input document holds (wasm/handler.wit). */
 interface Input {
   readonly state: unknown;
   readonly message: string;
   readonly args: unknown;
+  readonly caps: readonly CapabilityNote[];
   readonly now: number;
   readonly seed: string;
   readonly actor: string;
 }
+
+/** record capability; offsets and size in bytes */
+const CAPABILITY = { size: 40, id: 0, actor: 4, messages: 12, expires: 24 } as const;
+/** result<done, error>: a discriminant, then `done` or `error`. */
+const RESULT = { size: 44, reply: 4, state: 12, become: 24, sends: 36, code: 4, detail: 12 } as const;
+/** record send */
+const SEND = { size: 40, to: 0, actor: 8, message: 20, args: 28 } as const;
+/** Behind the discriminant of an option: a string or list, or a u64. */
+const OPTION = { text: 4, u64: 8 } as const;
 
 /**
  * @param input the input document, which the gateway wrote
@@ -39,80 +47,153 @@ export function callHandle(
   output_bytes_max: number,
 ): Uint8Array<ArrayBuffer> | string {
   const turn = JSON.parse(fromUtf8(input) ?? "") as Input;
-  const flat: (number | bigint)[] = [];
-  for (const text of [JSON.stringify(turn.state), turn.message, JSON.stringify(turn.args)]) {
-    const lowered = lowerText(exports, text);
-    if (typeof lowered === "string") return lowered;
-    flat.push(...lowered);
+  const lower = new Lower(exports);
+  const flat = [
+    ...lower.text(JSON.stringify(turn.state)),
+    ...lower.text(turn.message),
+    ...lower.text(JSON.stringify(turn.args)),
+    ...lower.capabilities(turn.caps),
+    BigInt(turn.now),
+    ...lower.text(turn.seed),
+    ...lower.text(turn.actor),
+  ];
+  if (lower.problem !== undefined) return lower.problem;
+  const at = exports.handle(...flat) >>> 0;
+  const lift = new Lift(exports.memory.buffer, output_bytes_max);
+  const document = lift.result(at);
+  return lift.problem ?? utf8(document);
+}
+
+/** A string or a list, as two parameters or fields. */
+type Span = readonly [ptr: number, length: number];
+
+class Lower {
+  problem: string | undefined;
+  readonly #exports: CanonicalExports;
+
+  constructor(exports: CanonicalExports) {
+    this.#exports = exports;
   }
-  // Capabilities: a list without entries, which still has an aligned place.
-  flat.push(exports.cabi_realloc(0, 0, 4, 0), 0, BigInt(turn.now));
-  for (const text of [turn.seed, turn.actor]) {
-    const lowered = lowerText(exports, text);
-    if (typeof lowered === "string") return lowered;
-    flat.push(...lowered);
+
+  text(text: string): Span {
+    const bytes = utf8(text);
+    const ptr = this.#place(1, bytes.length);
+    if (this.problem !== undefined) return [0, 0];
+    new Uint8Array(this.#exports.memory.buffer).set(bytes, ptr);
+    return [ptr, bytes.length];
   }
-  return liftResult(exports, exports.handle(...flat) >>> 0, output_bytes_max);
+
+  /** Records refer to what was placed before: each place is written only after all of them are there. */
+  capabilities(notes: readonly CapabilityNote[]): Span {
+    const records = notes.map(({ id, actor, messages, expires }) => ({
+      id,
+      actor: this.text(actor),
+      messages: messages && this.#texts(messages),
+      expires,
+    }));
+    const ptr = this.#place(8, notes.length * CAPABILITY.size);
+    if (this.problem !== undefined) return [0, 0];
+    const view = new DataView(this.#exports.memory.buffer);
+    for (const [index, { id, actor, messages, expires }] of records.entries()) {
+      const at = ptr + index * CAPABILITY.size;
+      view.setUint32(at + CAPABILITY.id, id, true);
+      setSpan(view, at + CAPABILITY.actor, actor);
+      view.setUint8(at + CAPABILITY.messages, messages === undefined ? 0 : 1);
+      setSpan(view, at + CAPABILITY.messages + OPTION.text, messages ?? [0, 0]);
+      view.setUint8(at + CAPABILITY.expires, expires === undefined ? 0 : 1);
+      view.setBigUint64(at + CAPABILITY.expires + OPTION.u64, BigInt(expires ?? 0), true);
+    }
+    return [ptr, notes.length];
+  }
+
+  #texts(texts: readonly string[]): Span {
+    const spans = texts.map((text) => this.text(text));
+    const ptr = this.#place(4, spans.length * 8);
+    if (this.problem !== undefined) return [0, 0];
+    const view = new DataView(this.#exports.memory.buffer);
+    for (const [index, span] of spans.entries()) setSpan(view, ptr + index * 8, span);
+    return [ptr, texts.length];
+  }
+
+  #place(alignment: number, size: number): number {
+    if (this.problem !== undefined) return 0;
+    const ptr = this.#exports.cabi_realloc(0, 0, alignment, size) >>> 0;
+    if (ptr % alignment !== 0 || ptr + size > this.#exports.memory.buffer.byteLength)
+      this.problem = `cabi_realloc answered ${size} bytes at ${ptr}, which is unaligned or outside its memory`;
+    return ptr;
+  }
 }
 
-function lowerText(
-  { memory, cabi_realloc }: CanonicalExports,
-  text: string,
-): readonly [number, number] | string {
-  const bytes = utf8(text);
-  const ptr = cabi_realloc(0, 0, 1, bytes.length) >>> 0;
-  if (ptr + bytes.length > memory.buffer.byteLength)
-    return `cabi_realloc answered ${bytes.length} bytes at ${ptr}, which is outside its memory`;
-  new Uint8Array(memory.buffer).set(bytes, ptr);
-  return [ptr, bytes.length];
+function setSpan(view: DataView, at: number, [ptr, length]: Span): void {
+  view.setUint32(at, ptr, true);
+  view.setUint32(at + 4, length, true);
 }
 
-function liftResult(
-  { memory }: CanonicalExports,
-  at: number,
-  bytes_max: number,
-): Uint8Array<ArrayBuffer> | string {
-  if (at % 4 !== 0 || at + RESULT_BYTES > memory.buffer.byteLength)
-    return `handle answered a result at ${at}, which is unaligned or outside its memory`;
-  const result = new Lift(memory.buffer, at, bytes_max);
-  const failed = result.discriminant(0);
-  const members = failed
-    ? {
-        error: `{"code":${JSON.stringify(result.text(AT.code))},"detail":${JSON.stringify(result.text(AT.detail))}}`,
-      }
-    : {
-        reply: result.json(AT.reply),
-        state: result.discriminant(AT.state) ? result.json(AT.state + 4) : undefined,
-        become: result.discriminant(AT.become) ? JSON.stringify(result.text(AT.become + 4)) : undefined,
-      };
-  if (result.problem !== undefined) return result.problem;
-  const present = Object.entries(members).filter(([, text]) => text !== undefined);
-  return utf8(`{${present.map(([name, text]) => `"${name}":${text}`).join(",")}}`);
-}
-
-/** Reads one result; the first thing that is wrong is kept. */
+/** Reads one result; the first thing that is wrong is kept, and from then on everything is empty. */
 class Lift {
   problem: string | undefined;
   readonly #view: DataView;
-  readonly #at: number;
   #bytes_left: number;
 
-  constructor(memory: ArrayBuffer, at: number, bytes_max: number) {
+  constructor(memory: ArrayBuffer, bytes_max: number) {
     this.#view = new DataView(memory);
-    this.#at = at;
     this.#bytes_left = bytes_max;
   }
 
-  discriminant(offset: number): boolean {
-    const found = this.#view.getUint8(this.#at + offset);
+  /** The output document. */
+  result(at: number): string {
+    if (!this.#isPlace(at, RESULT.size)) return "";
+    if (this.#flag(at)) {
+      const code = quote(this.#text(at + RESULT.code));
+      return object({ error: object({ code, detail: quote(this.#text(at + RESULT.detail)) }) });
+    }
+    return object({
+      reply: this.#json(at + RESULT.reply),
+      state: this.#flag(at + RESULT.state) ? this.#json(at + RESULT.state + OPTION.text) : undefined,
+      become: this.#flag(at + RESULT.become)
+        ? quote(this.#text(at + RESULT.become + OPTION.text))
+        : undefined,
+      sends: this.#sends(at + RESULT.sends),
+    });
+  }
+
+  #sends(at: number): string {
+    const ptr = this.#view.getUint32(at, true);
+    const count = this.#view.getUint32(at + 4, true);
+    if (count === 0) return "[]";
+    if (count > SENDS_PER_CALL_MAX)
+      return this.#fail(`handle answered ${count} sends; at most ${SENDS_PER_CALL_MAX} may be`);
+    if (!this.#isPlace(ptr, count * SEND.size)) return "";
+    return `[${Array.from({ length: count }, (_, index) => this.#send(ptr + index * SEND.size)).join(",")}]`;
+  }
+
+  #send(at: number): string {
+    return object({
+      to: this.#json(at + SEND.to),
+      actor: this.#flag(at + SEND.actor) ? quote(this.#text(at + SEND.actor + OPTION.text)) : undefined,
+      message: quote(this.#text(at + SEND.message)),
+      args: this.#flag(at + SEND.args) ? this.#json(at + SEND.args + OPTION.text) : undefined,
+    });
+  }
+
+  /** A place of records, which stand at multiples of four. */
+  #isPlace(at: number, size: number): boolean {
+    if (at % 4 === 0 && at + size <= this.#view.byteLength) return true;
+    this.#fail(`handle answered a record at ${at}, which is unaligned or outside its memory`);
+    return false;
+  }
+
+  /** Of an option, or of the result. */
+  #flag(at: number): boolean {
+    const found = this.#view.getUint8(at);
     if (found > 1) this.#fail(`handle answered a variant ${found}, of which there are 2`);
     return found === 1;
   }
 
-  text(offset: number): string {
-    const ptr = this.#view.getUint32(this.#at + offset, true);
-    const length = this.#view.getUint32(this.#at + offset + 4, true);
+  #text(at: number): string {
     if (this.problem !== undefined) return "";
+    const ptr = this.#view.getUint32(at, true);
+    const length = this.#view.getUint32(at + 4, true);
     this.#bytes_left -= length;
     if (this.#bytes_left < 0) return this.#fail("handle answered more bytes than may be");
     if (ptr + length > this.#view.byteLength)
@@ -122,8 +203,8 @@ class Lift {
   }
 
   /** Text of one JSON value: it must not be able to be anything else where it is put together. */
-  json(offset: number): string {
-    const text = this.text(offset);
+  #json(at: number): string {
+    const text = this.#text(at);
     if (this.problem !== undefined) return "";
     try {
       JSON.parse(text);
@@ -137,4 +218,14 @@ class Lift {
     this.problem ??= why;
     return "";
   }
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text);
+}
+
+/** A JSON object of members that are JSON text, or absent. */
+function object(members: Readonly<Record<string, string | undefined>>): string {
+  const present = Object.entries(members).filter(([, text]) => text !== undefined);
+  return `{${present.map(([name, text]) => `${quote(name)}:${text}`).join(",")}}`;
 }

@@ -9,9 +9,9 @@
  *   __pn_stack  i64, bytes of call stack left, counted in frames as V8 lays them out at worst. V8's own limit
  *               depends on the machine and on the tier; this one does not.
  *   __pn_oom    i32, 1 once the module was denied memory.
- * What the specification leaves open is settled: a computed NaN whose bits can be seen (stored, moved into a variable,
- * reinterpreted, its sign copied) gets the one canonical form, since processors, and V8's two compilers on one of them,
- * differ in its sign and payload. NaNs that are only moved keep their bits, as the specification wants it.
+ * What the specification leaves open is settled: a computed NaN whose bits can be seen gets the one canonical form
+ * (wasm-nans.ts), since processors, and V8's two compilers on one of them, differ in its sign and payload. NaNs that are
+ * only moved keep their bits, as the specification wants it.
  *
  * The start function becomes the export `__pn_start`: the host runs it under fuel like all other code.
  */
@@ -23,7 +23,7 @@ import { Writer } from "./wasm-reader.ts";
 import { SECTION, SECTION_ORDER } from "./wasm-sections.ts";
 
 /** Stored with each instrumented module; a change of what the pass emits or charges is a new version. */
-export const FUEL_PASS_VERSION = 3;
+export const FUEL_PASS_VERSION = 4;
 /** The oldest that a node still runs. It is raised where an older pass turns out to let something through. */
 export const FUEL_PASS_VERSION_MIN = 1;
 

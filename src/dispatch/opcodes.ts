@@ -50,6 +50,7 @@ export const OP = {
   call_indirect: 0x11,
   select: 0x1b,
   local_get: 0x20,
+  local_set: 0x21,
   local_tee: 0x22,
   global_get: 0x23,
   global_set: 0x24,
@@ -68,6 +69,10 @@ export const OP = {
   i64_shl: 0x86,
   i64_shr_u: 0x88,
   i64_extend_i32_u: 0xad,
+  f32_convert_i32_s: 0xb2,
+  f32_convert_i64_u: 0xb5,
+  f64_convert_i32_s: 0xb7,
+  f64_convert_i64_u: 0xba,
   ref_null: 0xd0,
   ref_func: 0xd2,
   prefix_fc: 0xfc,
@@ -101,7 +106,7 @@ export function isValueType(code: number): boolean {
 const CALL = 8;
 /** Division, remainder, square root: 10 to 40 cycles where an addition takes one. */
 const DIVISION = 8;
-/** To give a NaN its one form: a comparison and a branch that is hardly ever taken. */
+/** To give a NaN its one form: a comparison and a choice. What computes pays for it, wherever it stands. */
 const CANONICAL = 2;
 /** Instructions that V8 runs as a call into a builtin. */
 const BUILTIN = 16;

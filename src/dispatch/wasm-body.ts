@@ -17,6 +17,11 @@ export interface Edit {
   value: number;
 }
 
+/** A charge of nothing, and a NaN that nobody looks at. */
+export function isNeedless({ kind, value }: Edit): boolean {
+  return value === 0 && (kind === "charge" || kind === "nan32" || kind === "nan64");
+}
+
 export interface Body {
   readonly index: number;
   readonly type: FunctionType;

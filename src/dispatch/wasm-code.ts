@@ -21,10 +21,11 @@ import {
   TYPE,
 } from "./opcodes.ts";
 import type { AdmissionProblem, FunctionType, Module, ProblemCode } from "./wasm-binary.ts";
-import { type Body, type Edit, type Frame, NO_VALUES, whyTooHeavy } from "./wasm-body.ts";
+import { type Body, type Edit, type Frame, isNeedless, NO_VALUES, whyTooHeavy } from "./wasm-body.ts";
 import { skipImmediate } from "./wasm-immediates.ts";
 import { Meters } from "./wasm-meters.ts";
 import { nameFunction } from "./wasm-names.ts";
+import { isNumber, Nans } from "./wasm-nans.ts";
 import { Reader } from "./wasm-reader.ts";
 import { refusedType } from "./wasm-sections.ts";
 
@@ -43,9 +44,6 @@ export function readBody(module: Module, index: number): Body | AdmissionProblem
   return new BodyWalk(module, index, type, new Reader(module.bytes, span.start, span.end)).run();
 }
 
-/** A charge of nothing, and a NaN that nobody looks at. */
-const NEEDLESS_AT_0: ReadonlySet<Edit["kind"]> = new Set(["charge", "nan32", "nan64"]);
-
 class BodyWalk {
   readonly #module: Module;
   readonly #index: number;
@@ -58,8 +56,7 @@ class BodyWalk {
   readonly #meters = new Meters(() => this.#edit("charge", this.#reader.at, 0));
   #height = 0;
   #height_max = 0;
-  /** Floats on the operand stack that may be any NaN, by their place on it, until something looks at their bits. */
-  readonly #open_nans: { readonly height: number; readonly edit: Edit }[] = [];
+  #nans = new Nans([], 0, () => this.#edit("nan64", this.#reader.at, 0));
   #calls = false;
   #problem: AdmissionProblem | undefined;
 
@@ -75,7 +72,9 @@ class BodyWalk {
     const reader = this.#reader;
     const local_groups = reader.u32();
     const groups_start = reader.at;
-    const locals = this.#readLocals(local_groups);
+    const types = this.#readLocals(local_groups);
+    const locals = types.length;
+    this.#nans = new Nans(types, this.#type.params.length, (kind) => this.#edit(kind, this.#reader.at, 0));
     const code_start = reader.at;
     this.#frames.push({ kind: OP.block, type: this.#type, base: 0 });
     this.#meters.enter(OP.block);
@@ -89,7 +88,8 @@ class BodyWalk {
         code: "module_invalid",
         detail: `${nameFunction(this.#module, this.#index)}: ${reader.failure}`,
       };
-    const edits = this.#edits.filter(({ kind, value }) => value > 0 || !NEEDLESS_AT_0.has(kind));
+    this.#nans.end();
+    const edits = this.#edits.filter((edit) => !isNeedless(edit));
     return this.#checkSlots({
       index: this.#index,
       type: this.#type,
@@ -118,20 +118,22 @@ class BodyWalk {
     return this.#problem;
   }
 
-  #readLocals(groups: number): number {
+  /** Types of all locals, parameters included. */
+  #readLocals(groups: number): readonly number[] {
     const reader = this.#reader;
-    let locals = this.#type.params.length;
+    const types = [...this.#type.params];
     for (let i = 0; i < groups && reader.failure === undefined && this.#problem === undefined; i++) {
-      locals += reader.u32();
-      const refused = refusedType(reader.byte());
+      const count = reader.u32();
+      const type = reader.byte();
+      const refused = refusedType(type);
       if (refused !== undefined && reader.failure === undefined)
         this.#refuse("feature_forbidden", refused, reader.at - 1);
-      if (locals > WASM_LOCALS_MAX) {
+      if (types.length + count > WASM_LOCALS_MAX) {
         const bound = `at most ${WASM_LOCALS_MAX} are admitted: split it, or keep its data in memory`;
-        this.#refuse("bound_exceeded", `it has ${locals} locals and more; ${bound}`);
-      }
+        this.#refuse("bound_exceeded", `it has ${types.length + count} locals and more; ${bound}`);
+      } else for (let local = 0; local < count; local++) types.push(type);
     }
-    return locals;
+    return types;
   }
 
   #step(): void {
@@ -151,17 +153,15 @@ class BodyWalk {
       this.#control(code, at);
       return;
     }
+    if (code >= OP.local_get && code <= OP.local_tee) return this.#local(code, this.#reader.u32());
     const refused = skipImmediate(this.#reader, instruction.immediate);
     // After a failure every read answers 0, which is no type.
     if (this.#reader.failure !== undefined) return;
     if (refused !== undefined) this.#refuse("feature_forbidden", refused, at);
     this.#pop(instruction.pops, instruction.ignores_nan !== true);
     this.#push(instruction.pushes);
-    if (instruction.nan !== undefined)
-      this.#open_nans.push({
-        height: this.#height - 1,
-        edit: this.#edit(instruction.nan, this.#reader.at, 0),
-      });
+    if (instruction.nan !== undefined) this.#nans.computed(instruction.nan, this.#height - 1);
+    else if (isNumber(code, this.#reader)) this.#nans.number(this.#height - 1);
     if (code === OP.memory_grow) this.#edit("grow", at, this.#reader.at - at);
     const unit = prefixed === undefined ? undefined : bulkUnit(prefixed);
     if (unit !== undefined) this.#edit(unit, at, 0);
@@ -184,20 +184,23 @@ class BodyWalk {
    */
   #pop(count: number, seen = true): void {
     this.#height = Math.max(this.#frames.at(-1)?.base ?? 0, this.#height - count);
-    this.#settleNans(this.#height, seen);
+    this.#nans.settle(this.#height, seen);
   }
 
-  /** Floats from that height on leave the operand stack, or may. */
-  #settleNans(height: number, seen: boolean): void {
-    for (let last = this.#open_nans.at(-1); last && last.height >= height; last = this.#open_nans.at(-1)) {
-      this.#open_nans.pop();
-      if (seen) last.edit.value = 1;
+  #local(code: number, local: number): void {
+    if (code !== OP.local_get) {
+      const base = this.#frames.at(-1)?.base ?? 0;
+      this.#nans.write(local, this.#height > base ? this.#height - 1 : undefined);
+      this.#pop(1, false);
     }
+    if (code === OP.local_set) return;
+    this.#push(1);
+    this.#nans.read(local, this.#height - 1);
   }
 
   /** Any operand of the block may go along a branch: to where, is not followed. */
   #control(code: number, at: number): void {
-    this.#settleNans(this.#frames.at(-1)?.base ?? 0, true);
+    this.#nans.settle(this.#frames.at(-1)?.base ?? 0, true);
     switch (code) {
       case OP.block:
       case OP.loop:

@@ -4,7 +4,7 @@ import { EDGE_NAME, TENANT_NAME } from "../names.ts";
 import { Secret } from "../secret.ts";
 import type { R2Binding } from "../store/r2.ts";
 import type { S3Credentials } from "../store/s3.ts";
-import { parseS3Address, type S3Address } from "../store/s3-address.ts";
+import { PREFIX, parseS3Address, type S3Address } from "../store/s3-address.ts";
 import { ROOT_SECRET_BYTES } from "../token/keyring.ts";
 import type { LoaderBinding } from "./handlers.ts";
 
@@ -54,8 +54,9 @@ export function readSettings(bindings: Bindings): EdgeSettings | string {
 
 function readStore(bindings: Bindings): StoreSettings | string {
   const url = text(bindings, "POSTERN_STORE") ?? "";
-  const [, prefix] = /^r2:([\w.=@-]*(?:\/[\w.=@-]+)*)$/.exec(url) ?? [];
-  if (prefix !== undefined) {
+  if (url.startsWith("r2:")) {
+    const prefix = url.slice("r2:".length);
+    if (!PREFIX.test(prefix)) return "POSTERN_STORE is not understood: in R2 it is r2: or r2:PREFIX";
     const bucket = bindings["STORE"];
     if (!isBucket(bucket)) return "POSTERN_STORE is in R2, but no bucket is bound as STORE";
     return { kind: "r2", bucket, prefix: prefix === "" ? "" : `${prefix}/` };

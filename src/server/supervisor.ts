@@ -18,6 +18,7 @@ import {
   RESTART_PAUSE_MS_MIN,
   RESTART_WINDOW_MS,
   RESTARTS_MAX,
+  SAME_SIGNAL_MS,
   TURN_WEDGED_BEATS,
   TURN_WEDGED_BEATS_UNMEASURED,
   TURN_WEDGED_CPU_MS,
@@ -36,6 +37,8 @@ export interface SupervisorOptions {
   /** What Node runs: a script and its arguments. */
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The exit code of a node that did not reach what it needs. */
+  readonly unavailable: number;
   /** What becomes of the node, for the operator. */
   readonly event: (event: SupervisorEvent, detail: string, facts?: object) => void;
   /** Only tests have less. */
@@ -70,7 +73,7 @@ export class Supervisor {
   readonly #patience: Patience;
   #commission: Commission = { restarted: false, blamed: [] };
   #child: ChildProcess | undefined;
-  #stopping: StopSignal | undefined;
+  #stopping: { readonly signal: StopSignal; readonly at_ms: number } | undefined;
   /** When nodes have crashed, monotonic ms. */
   #crashes: number[] = [];
 
@@ -79,12 +82,12 @@ export class Supervisor {
     this.#patience = options.patience ?? PATIENCE;
   }
 
-  /** Passes a signal on; the second one ends the node at once. */
+  /** Passes a signal on; another one, later, ends the node at once. */
   stop(signal: StopSignal): void {
-    const isSecond = this.#stopping !== undefined;
-    this.#stopping ??= signal;
-    if (isSecond) this.#child?.kill("SIGKILL");
-    else this.#tell({ stop: signal });
+    if (this.#stopping === undefined) {
+      this.#stopping = { signal, at_ms: performance.now() };
+      this.#tell({ stop: signal });
+    } else if (performance.now() - this.#stopping.at_ms > SAME_SIGNAL_MS) this.#child?.kill("SIGKILL");
   }
 
   /** @returns the node's exit code; `undefined` where it did not come to one, and is not started again */
@@ -95,6 +98,7 @@ export class Supervisor {
       const pause_ms = this.#stopping === undefined ? this.#pauseAfter(end.crashed) : undefined;
       if (pause_ms === undefined) return undefined;
       await setTimeout(pause_ms);
+      if (this.#stopping !== undefined) return undefined;
       this.#commission = { ...this.#commission, restarted: true };
       this.#options.event("node_restarted", end.crashed);
     }
@@ -108,9 +112,10 @@ export class Supervisor {
       env: { ...env, [COMMISSION_VARIABLE]: JSON.stringify(this.#commission) },
     });
     this.#child = child;
-    if (this.#stopping !== undefined) this.#tell({ stop: this.#stopping });
+    if (this.#stopping !== undefined) this.#tell({ stop: this.#stopping.signal });
     const { promise, resolve } = Promise.withResolvers<End>();
     let ending: number | undefined;
+    let listened = false;
     let killedFor: string | undefined;
     let missed = -NODE_START_BEATS_MAX;
     const kill = (why: string): void => {
@@ -118,9 +123,11 @@ export class Supervisor {
       child.kill("SIGKILL");
     };
     child.on("message", (said: FromNode) => {
-      // It has seen to those who were blamed before it listened.
-      if ("port" in said) this.#commission = { ...this.#commission, port: said.port, blamed: [] };
-      else if ("ending" in said) {
+      if ("port" in said) {
+        listened = true;
+        // It has seen to those who were blamed.
+        this.#commission = { ...this.#commission, port: said.port, blamed: [] };
+      } else if ("ending" in said) {
         ending = said.ending;
         void setTimeout(NODE_END_MS_MAX, undefined, { ref: false }).then(() => child.kill("SIGKILL"));
       } else {
@@ -139,7 +146,9 @@ export class Supervisor {
     }, HEARTBEAT_MS);
     child.on("error", (error) => resolve({ crashed: `the node did not start: ${error.message}` }));
     child.on("exit", (code, signal) => {
-      if (ending !== undefined) resolve({ code: ending });
+      // Whoever began the node knew that it could; one that follows may meet a store that is away.
+      const again = this.#commission.restarted && !listened && ending === this.#options.unavailable;
+      if (ending !== undefined && !again) resolve({ code: ending });
       else resolve({ crashed: killedFor ?? `the node ended with ${signal ?? `exit code ${code}`}` });
     });
     const end = await promise;

@@ -27,7 +27,7 @@ const REGION_OF_ENDPOINTS = "us-east-1";
 const SHAPE = /^s3:\/\/([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/;
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 /** Safe in a URL as it stands, and never `.` or `..`, which every URL parser would take away. */
-const PREFIX = /^(?:[A-Za-z0-9_][A-Za-z0-9._=@-]*(?:\/(?!$)|$))*$/;
+export const PREFIX = /^(?:[A-Za-z0-9_][A-Za-z0-9._=@-]*(?:\/(?!$)|$))*$/;
 const REGION = /^[a-z0-9-]{1,64}$/;
 const PARAMETERS: ReadonlySet<string> = new Set(["endpoint", "region", "style"]);
 

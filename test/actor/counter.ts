@@ -87,6 +87,7 @@ export function batchOf(word: Word<Message>, given: Partial<Call> = {}): Call {
     token: { root: "r", digest: "t" },
     now_ms: NOW_MS,
     deadline_ms: Number.POSITIVE_INFINITY,
+    revoked: () => undefined,
     behaviour: BEHAVIOUR,
     become: new Map(),
     monitors: [],

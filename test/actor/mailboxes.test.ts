@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { Actors } from "../../src/actor/actors.ts";
 import { type Answer, Shard } from "../../src/actor/shard.ts";
-import { isRefusal, type Refusal } from "../../src/errors.ts";
+import { isRefusal, type Refusal, refuse } from "../../src/errors.ts";
 import { CALLS_WAITING_PER_ACTOR_MAX } from "../../src/limits.ts";
 import { account, callOf, type Given, run, shardOf } from "./counter.ts";
 import { changesOf, Gate, loaded, quiet, Shelf, ShelfLog } from "./shelf.ts";
@@ -146,6 +146,17 @@ describe("a call that waits", () => {
     node.turns.open();
     expect(codes(await Promise.all(answers))).toEqual(["done", "deadline", "done"]);
     expect(node.begun).toHaveLength(2);
+  });
+
+  test("is refused in its turn where what it came by has been revoked meanwhile", async () => {
+    const node = await withHeldTurns();
+    let revoked: Refusal | undefined;
+    const answers = [node.call("deposit"), node.call("deposit", { revoked: () => revoked })];
+    await quiet();
+    revoked = refuse("token_revoked", "the token was revoked");
+    node.turns.open();
+    expect(codes(await Promise.all(answers))).toEqual(["done", "token_revoked"]);
+    expect(node.begun).toHaveLength(1);
   });
 
   test("is one of so many; the next is refused at once, and one that comes later is taken again", async () => {

@@ -78,6 +78,17 @@ describe.skipIf(leftOut("rust"))("a handler in Rust", () => {
     expect(replyOf(await run("rs", source(turn), {}))).toEqual(["go", TURN.now_ms, null]);
   });
 
+  test("sends by a capability that it was given", async () => {
+    const body = `let cap = || turn.args.clone(); Answer::reply(Json::Null)
+      .send(cap(), "", "go", Json::object([])).send(cap(), "account/1", "stop", true.into())`;
+    expect(await run("rs", source(body), { $cap: 3 })).toMatchObject({
+      sends: [
+        { to: 3, message: "go", args: {} },
+        { to: 3, actor: "account/1", message: "stop", args: true },
+      ],
+    });
+  });
+
   test("that panics traps", async () => {
     expect(await run("rs", source('panic!("no")'), {})).toMatchObject({ code: "handler_trapped" });
   });

@@ -2,6 +2,7 @@
 import { formatCaveat } from "../../src/authorize/caveats.ts";
 import { UsageProblem } from "../../src/cli/command.ts";
 import { publishAll, readPolicyFolder } from "../../src/cli/policy-folder.ts";
+import { admit } from "../../src/dispatch/admission.ts";
 import type { Caller } from "../../src/sdk/client.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { readKeyring } from "../../src/tenants.ts";
@@ -12,7 +13,7 @@ const HOUR_MS = 3_600_000;
 
 /** @param lifetime_ms how long the caller works; its token lasts an hour longer */
 export async function publishedCaller(store: Store, lifetime_ms: number): Promise<Omit<Caller, "url">> {
-  const folder = await readPolicyFolder("policies/demo", "wasm");
+  const folder = await readPolicyFolder("policies/demo", "wasm", admit);
   if (folder instanceof UsageProblem || !folder.ok) throw new Error(JSON.stringify(folder));
   must(await publishAll(folder.tenants, { store, master: MASTER, url: "" }, random));
   const key = activeKey(must(await readKeyring(store, "demo", MASTER)));

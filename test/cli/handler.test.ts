@@ -77,7 +77,7 @@ describe("handler run", () => {
     ['{"message":"go","sate":{}}', 'a turn has no "sate"'],
     ['{"message":"go","now":1.5}', "a whole number"],
     ['{"message":"go","seed":"00"}', "32 hex digits"],
-    ['{"message":"go","caps":[1]}', "empty list"],
+    ['{"message":"go","caps":[1]}', "a list of {id, actor"],
     ['{"message":"go","actor":5}', "type/id"],
   ])("takes no turn that is %s", async (document, reason) => {
     const { code, stderr } = await postern(["handler", "run", good, "-"], { stdin: document });

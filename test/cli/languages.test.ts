@@ -1,4 +1,4 @@
-/** What a new user does, in each language: init, build, check, run, serve, mint, call. */
+/** What a new user does, in each language: init, build, run, serve, mint, call. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,8 +29,6 @@ describe.each(Object.keys(LANGUAGES))("a handler in %s", (language) => {
       problems: [],
       built: [{ folder: handler, language, file: module, size_bytes: readFileSync(module).length }],
     });
-    expect(await json(["handler", "check", module])).toEqual({ ok: true, problems: [] });
-
     const turn = join(folder, "turn.json");
     writeFileSync(turn, '{"state":{"count":40},"message":"add","args":{"amount":2}}');
     expect(await json(["handler", "run", module, turn])).toEqual({

@@ -295,6 +295,7 @@ describe("serve", () => {
     taken.close();
     expect(await postern(["serve", "--store", "s4://bucket"])).toMatchObject({ code: 2 });
     expect(await postern(["serve", "--store", store, "--port", "http"])).toMatchObject({ code: 2 });
+    expect(await postern(["serve", "--store", store, "--turn-threads", "0"])).toMatchObject({ code: 2 });
     for (const proxy of ["10.0.0.1", "10.0.0.1/8", "proxy.example"])
       expect(await postern(["serve", "--store", store, "--trusted-proxy", proxy])).toMatchObject({ code: 2 });
     expect(await postern(["serve", "--store", store, "--policies", file("nowhere")])).toMatchObject({
@@ -332,7 +333,7 @@ describe("apply --check", () => {
   it("reports a handler that is missing or not admitted", async () => {
     const wasm = file("wasm");
     const missing = await postern(["apply", "policies", "--check", "--wasm", wasm]);
-    expect(missing).toMatchObject({ code: 1, stdout: expect.stringContaining("npm run build:wasm") });
+    expect(missing).toMatchObject({ code: 1, stdout: expect.stringContaining("postern handler build") });
     mkdirSync(join(wasm, "account"), { recursive: true });
     writeFileSync(join(wasm, "account", "account.wasm"), "not wasm");
     expect(await postern(["apply", "policies", "--check", "--wasm", wasm])).toMatchObject({ code: 1 });

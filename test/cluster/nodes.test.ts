@@ -252,6 +252,20 @@ describe("nodes on one store", () => {
     expect((await fetch(request.url, { ...request, headers })).status).toBe(400);
   });
 
+  it("are replaced one by one while calls go on, a rolling restart, and none fails", async () => {
+    const before = await total();
+    const load = startLoad();
+    for (const node of Array.from(nodes)) {
+      expect(await end(node)).toBe(0);
+      await start();
+      await shared(3);
+    }
+    const { deposits, failures } = await load.stop();
+    expect(failures).toEqual([]);
+    expect(deposits).toBeGreaterThan(0);
+    expect(await total()).toBe(before + deposits);
+  });
+
   it("go one by one while calls go on, and none fails", async () => {
     const before = await total();
     const load = startLoad();

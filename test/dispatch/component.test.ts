@@ -27,12 +27,12 @@ const refusalOf = (bytes: Uint8Array): string => {
 /** A core module whose `handle` has that body, with the rest of what the canonical ABI wants. */
 function core(
   body: string,
-  realloc = "(i32.sub (global.get $free) (local.get 3))",
+  realloc = "(i32.and (i32.sub (global.get $free) (local.get 3)) (i32.const -8))",
   more = "",
 ): Uint8Array<ArrayBuffer> {
   return assemble(`(module (memory (export "memory") 1) (global $free (mut i32) (i32.const 4096)) ${more}
     (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-      (global.set $free (i32.add (global.get $free) (i32.add (local.get 3) (i32.const 8)))) ${realloc})
+      (global.set $free (i32.add (global.get $free) (i32.add (local.get 3) (i32.const 16)))) ${realloc})
     (func (export "handle") (param $state i32) (param $state_length i32) (param $message i32) (param $message_length i32)
       (param $args i32) (param $args_length i32) (param $caps i32) (param $caps_length i32) (param $now i64)
       (param $seed i32) (param $seed_length i32) (param $actor i32) (param $actor_length i32) (result i32)
@@ -126,11 +126,9 @@ describe("the canonical ABI", () => {
       });
     }
     const now = `(if (i64.ne (local.get $now) (i64.const ${TURN.now_ms})) (then (unreachable)))
-      (if (i32.or (local.get $caps_length) (i32.and (local.get $caps) (i32.const 3))) (then (unreachable)))`;
+      (if (i32.or (local.get $caps_length) (i32.and (local.get $caps) (i32.const 7))) (then (unreachable)))`;
     const body = `${now} ${put(4, at(16), at(1))} ${DONE}`;
-    expect(
-      run(core(body, "(i32.and (i32.sub (global.get $free) (local.get 3)) (i32.const -8))", text(16, "7"))),
-    ).toMatchObject({
+    expect(run(core(body, undefined, text(16, "7")))).toMatchObject({
       reply: 7,
       state: undefined,
     });
@@ -149,6 +147,61 @@ describe("the canonical ABI", () => {
       detail: 'no "x"',
       facts: { handler_code: "full" },
     });
+  });
+
+  test("hands over capabilities, and takes messages to be sent by them", () => {
+    const caps = [
+      { id: 7, actor: "account/*" },
+      { id: 9, actor: "account/é", messages: ["open", "close"], expires: 2 ** 40 + 1 },
+    ];
+    // The second one's parts: its actor as the error's code, its second message as the detail.
+    const second = (offset: number): string =>
+      `(i32.load (i32.add (local.get $caps) (i32.const ${40 + offset})))`;
+    const word = (offset: number): string => `(i32.load (i32.add ${second(16)} (i32.const ${offset})))`;
+    const wrong = [
+      "(i32.ne (local.get $caps_length) (i32.const 2))",
+      "(i32.ne (i32.load (local.get $caps)) (i32.const 7))",
+      "(i32.load8_u (i32.add (local.get $caps) (i32.const 12)))",
+      "(i32.load8_u (i32.add (local.get $caps) (i32.const 24)))",
+      `(i32.ne ${second(0)} (i32.const 9))`,
+      `(i32.ne ${second(12)} (i32.const 1))`,
+      `(i32.ne ${second(20)} (i32.const 2))`,
+      `(i32.ne ${second(24)} (i32.const 1))`,
+      `(i64.ne (i64.load (i32.add (local.get $caps) (i32.const 72))) (i64.const ${2 ** 40 + 1}))`,
+    ];
+    const check = wrong.map((condition) => `(if ${condition} (then (unreachable)))`).join(" ");
+    const told = `${check} ${flag(0, 1)} ${put(4, at(16), at(1))} ${put(12, word(8), word(12))} ${DONE}`;
+    expect(run(core(told, undefined, text(16, "x")), { ...TURN, caps })).toMatchObject({ detail: "close" });
+    const named = `${flag(0, 1)} ${put(4, at(16), at(1))} ${put(12, second(4), second(8))} ${DONE}`;
+    expect(run(core(named, undefined, text(16, "x")), { ...TURN, caps })).toMatchObject({
+      detail: "account/é",
+    });
+  });
+
+  test("takes messages to be sent", () => {
+    const send = (offset: number): string =>
+      `${put(offset, at(17), at(10))} ${put(offset + 20, at(27), at(2))}`;
+    const two = `${put(4, at(16), at(1))} ${put(36, at(128), at(2))} ${send(64)} ${send(104)} ${flag(112, 1)}
+      ${put(116, at(29), at(9))} ${flag(132, 1)} ${put(136, at(38), at(2))} ${DONE}`;
+    const data = text(16, '7{"$cap":3}goaccount/1[]');
+    expect(run(core(two, undefined, data))).toMatchObject({
+      reply: 7,
+      sends: [
+        { to: 3, message: "go", actor: undefined, args: {} },
+        { to: 3, message: "go", actor: "account/1", args: [] },
+      ],
+    });
+    for (const [ptr, count] of [
+      [128, 17],
+      [130, 1],
+      [65_520, 1],
+      [128, -1],
+    ] as const)
+      expect(
+        run(core(`${put(4, at(16), at(1))} ${put(36, at(ptr), at(count))} ${DONE}`, undefined, data)),
+      ).toMatchObject({
+        code: "handler_invalid",
+      });
   });
 
   test.each([

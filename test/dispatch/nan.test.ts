@@ -73,6 +73,10 @@ const MORE = (["f32", "f64"] as const)
   .join("")
   .concat("(table funcref (elem $bits_f32 $bits_f64))");
 
+const LOCALS = ["f32", "f64"]
+  .flatMap((float) => ["", "_2", "_3"].map((more) => `(local $${float}${more} ${float})`))
+  .join(" ");
+
 function run(body: string, module = admitted(source(body))): bigint {
   const { pn_handle, __pn_fuel } = new WebAssembly.Instance(module).exports;
   if (typeof pn_handle !== "function") throw new Error("no handler");
@@ -81,7 +85,7 @@ function run(body: string, module = admitted(source(body))): bigint {
 }
 
 function source(body: string): Uint8Array<ArrayBuffer> {
-  return guest(`(local $f32 f32) (local $f64 f64) ${body}`, MORE);
+  return guest(`${LOCALS} ${body}`, MORE);
 }
 
 describe.each(["f32", "f64"] as const)("a computed NaN of %s is canonical", (float) => {
@@ -111,6 +115,9 @@ describe("what is not computed keeps its bits", () => {
     ...OBSERVERS,
     "without its sign": (value, float) => bits(`(${float}.abs ${value})`, float),
     negated: (value, float) => bits(`(${float}.neg ${value})`, float),
+    "through three variables": (value, float) =>
+      `(local.set $${float} ${value}) (local.set $${float}_2 (local.get $${float}))
+        (local.set $${float}_3 (local.get $${float}_2)) ${bits(`(local.get $${float}_3)`, float)}`,
     "with another sign": (value, float) => bits(`(${float}.copysign ${value} (${float}.const 1))`, float),
   };
   test.each(Object.entries(MOVES))("%s", (_name, observe) => {

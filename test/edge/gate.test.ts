@@ -60,6 +60,12 @@ async function thingCaller(gate: TestGate, tenant: string, ...caveats: readonly 
 const go = async (gate: TestGate, tenant: string, ...caveats: readonly string[]) =>
   call(await thingCaller(gate, tenant, ...caveats), "thing/1", "go", {}, { tenant });
 
+/** A message to the stateless actor that brings a capability. */
+async function give(gate: TestGate, capability: string) {
+  const args = { given: { $cap: capability } };
+  return call(await thingCaller(gate, "stateless"), "thing/1", "go", args, { tenant: "stateless" });
+}
+
 describe.each(["node", "edge"] as const)("at the %s", (way) => {
   const at = (): TestGate => gates[way];
 
@@ -197,6 +203,19 @@ describe.each(["node", "edge"] as const)("at the %s", (way) => {
     expect(gates.node.lines.length - before).toBe(way === "edge" ? 0 : 1);
   });
 
+  it("a caller whose clock is wrong is given the time, whoever does the call", async () => {
+    const actor = freshAccount();
+    const lost = { ...party(at(), actor), now_ms: () => Date.now() - 3_600_000 };
+    expect(codeOf(await call(lost, actor, "open", { owner: "Ada" }))).toBe("200");
+    const here = { ...(await thingCaller(at(), "stateless")), now_ms: lost.now_ms };
+    expect(codeOf(await call(here, "thing/1", "go", {}, { tenant: "stateless" }))).toBe("200");
+  });
+
+  it("a capability that the actor could not use is refused", async () => {
+    const outcome = await give(at(), party(at(), "account/1").token);
+    expect(outcome).toMatchObject({ problem: { code: "capability_refused", path: "/given" } });
+  });
+
   it("what is revoked is refused within 2 s", async () => {
     const actor = freshAccount();
     const ada = party(at(), actor);
@@ -223,6 +242,15 @@ describe("what is different at the edge", () => {
   it("a handler that was not bundled runs at the node", async () => {
     const before = gates.node.lines.length;
     expect(await go(gates.edge, "unbundled")).toEqual({ status: 200, result: 2 });
+    expect(gates.node.lines.slice(before).map((line) => JSON.parse(line))).toMatchObject([
+      { hop: "received" },
+    ]);
+  });
+
+  it("a call that brings a capability runs at the node: it takes the actor's key", async () => {
+    const { token } = await thingCaller(gates.edge, "stateless");
+    const before = gates.node.lines.length;
+    expect(await give(gates.edge, token)).toEqual({ status: 200, result: 1 });
     expect(gates.node.lines.slice(before).map((line) => JSON.parse(line))).toMatchObject([
       { hop: "received" },
     ]);

@@ -117,7 +117,7 @@ describe("a quorum", () => {
     const caveats = ["message in approve", formatCaveat("audience", audience)];
     const given = must(capability(all.owner.token, all.key, all.owner.signer, { caveats }));
     await begin(all, given, 1);
-    await vote(all, "ada");
+    expect(await vote(all, "ada")).toMatchObject({ result: { decided: true } });
     await stage(all);
   });
 

@@ -10,6 +10,7 @@ import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { EXIT } from "../../src/cli/command.ts";
 import { type Caller, type CallOutcome, send, signCall } from "../../src/sdk/client.ts";
 import { Supervisor } from "../../src/server/supervisor.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
@@ -219,15 +220,43 @@ describe("a node", () => {
   }, 60_000);
 });
 
-test("a node that ends again and again is given up, and it is said why", async () => {
-  const said: string[] = [];
-  const supervisor = new Supervisor({
-    command: ["-e", "process.exit(7)"],
-    env: process.env,
-    event: (event, detail) => said.push(`${event}: ${detail}`),
-    patience: { turnBeats: 4, turnCpu_ms: 200, silentBeats: 8, pause_ms: 1 },
-  });
-  expect(await supervisor.run()).toBeUndefined();
-  expect(said[0]).toBe("node_crashed: the node ended with exit code 7");
-  expect(said.at(-1)).toMatch(/^gave_up: the node has ended 9 times in 60 s, the last time because/);
-}, 60_000);
+describe("a node that ends", () => {
+  /** Runs a script in place of a node. @returns the exit code, and what was said */
+  async function supervise(script: string): Promise<[code: number | undefined, said: string[]]> {
+    const said: string[] = [];
+    const supervisor = new Supervisor({
+      command: ["-e", script],
+      env: process.env,
+      unavailable: EXIT.unavailable,
+      event: (event, detail) => said.push(`${event}: ${detail}`),
+      patience: { turnBeats: 4, turnCpu_ms: 200, silentBeats: 8, pause_ms: 1 },
+    });
+    return [await supervisor.run(), said];
+  }
+
+  test("again and again is given up, and it is said why", async () => {
+    const [code, said] = await supervise("process.exit(7)");
+    expect(code).toBeUndefined();
+    expect(said[0]).toBe("node_crashed: the node ended with exit code 7");
+    expect(said.at(-1)).toMatch(/^gave_up: the node has ended 9 times in 60 s, the last time because/);
+  }, 60_000);
+
+  test("by itself is not started again: its exit code counts, also where a thread keeps it", async () => {
+    expect(await supervise("process.send({ ending: 3 })")).toEqual([3, []]);
+    const kept = "process.send({ ending: 0 }); setInterval(() => {}, 1000)";
+    expect(await supervise(kept)).toEqual([0, []]);
+  }, 60_000);
+
+  test("because its store is away is started again where it follows another", async () => {
+    const starts = JSON.stringify(join(directory, "starts"));
+    const script = `const { appendFileSync, readFileSync } = require("node:fs");
+      appendFileSync(${starts}, "x");
+      const count = readFileSync(${starts}, "utf8").length;
+      const said = [{ port: 7 }, { ending: 3 }, { ending: 1 }][count - 1];
+      process.send(said, () => process.exit(9));`;
+    const [code, said] = await supervise(script);
+    expect(code).toBe(1);
+    expect(said.filter((line) => line.startsWith("node_restarted"))).toHaveLength(2);
+    expect(said[0]).toBe("node_crashed: the node ended with exit code 9");
+  }, 60_000);
+});

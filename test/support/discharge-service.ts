@@ -8,6 +8,7 @@ import { type DischargeService, dischargeService } from "../../src/sdk/discharge
 import { Discharges, type DischargesOptions } from "../../src/sdk/discharges.ts";
 import { newServiceKey, type ThirdPartyInput } from "../../src/sdk/third-party.ts";
 import { random } from "./gate.ts";
+import { secret } from "./leaks.ts";
 
 export interface TestService {
   readonly location: string;
@@ -24,7 +25,7 @@ export async function startService(
   decide: Pick<DischargeService, "check" | "poll">,
   now_ms: () => number = () => Date.now(),
 ): Promise<TestService> {
-  const key = newServiceKey(random);
+  const key = newServiceKey((length) => secret("a service's key", random(length)));
   const app = new Hono();
   let requests = 0;
   const server: ServerType = serve({

@@ -9,6 +9,7 @@ import { formatCaveat } from "../../src/authorize/caveats.ts";
 import { toBase64url, toHex } from "../../src/bytes.ts";
 import { UsageProblem } from "../../src/cli/command.ts";
 import { publishAll, readPolicyFolder } from "../../src/cli/policy-folder.ts";
+import { admit } from "../../src/dispatch/admission.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import type { Json } from "../../src/json.ts";
 import {
@@ -52,7 +53,7 @@ export async function startGate(
   more: Partial<ServerOptions> = {},
 ): Promise<TestGate> {
   const store = sqliteStore(directory);
-  const folder = await readPolicyFolder(policies, "wasm");
+  const folder = await readPolicyFolder(policies, "wasm", admit);
   if (folder instanceof UsageProblem || !folder.ok) throw new Error(JSON.stringify(folder));
   must(await publishAll(folder.tenants, { store, master: MASTER, url: "" }, random));
   const key = activeKey(must(await readKeyring(store, "demo", MASTER)));

@@ -5,7 +5,16 @@ import { collect, secretTokens } from "./leaks.ts";
 import { BIN } from "./node-process.ts";
 
 /** Commands that are there to print a token or a key. */
-const PRINTS_SECRETS = new Set(["keygen", "mint", "attenuate", "delegate", "split", "restrict", "discharge"]);
+const PRINTS_SECRETS = new Set([
+  "keygen",
+  "mint",
+  "attenuate",
+  "delegate",
+  "split",
+  "restrict",
+  "discharge",
+  "vouch",
+]);
 
 export interface Ran {
   readonly code: number | null;

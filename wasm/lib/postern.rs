@@ -215,6 +215,8 @@ pub struct Turn {
     pub message: String,
     /// Checked against the message's schema.
     pub args: Json,
+    /// Capabilities that this turn may use: a list of `{id, actor, messages?, expires?}`.
+    pub caps: Json,
     /// Milliseconds since the epoch.
     pub now_ms: i64,
     /// 32 hex digits: all the randomness there is.
@@ -238,6 +240,22 @@ impl Answer {
     /// Beside a reply: the behaviour of the policy that the actor goes on under.
     pub fn become_(self, behaviour: &str) -> Answer {
         self.with("become", behaviour.into())
+    }
+
+    /// Beside a reply: a message to another actor, by the capability `{"$cap": n}`. `actor` may be empty where the
+    /// capability names one.
+    pub fn send(mut self, capability: Json, actor: &str, message: &str, args: Json) -> Answer {
+        let mut send = vec![("to".to_string(), capability), ("message".to_string(), message.into()), ("args".to_string(), args)];
+        if !actor.is_empty() {
+            send.push(("actor".to_string(), actor.into()));
+        }
+        if let Json::Object(members) = &mut self.0 {
+            match members.iter_mut().find(|(name, _)| name == "sends") {
+                Some((_, Json::List(sends))) => sends.push(Json::Object(send)),
+                _ => members.push(("sends".to_string(), Json::List(vec![Json::Object(send)]))),
+            }
+        }
+        self
     }
 
     fn with(mut self, name: &str, value: Json) -> Answer {
@@ -268,6 +286,7 @@ pub fn run(ptr: *const u8, length: usize, handle: fn(&Turn) -> Answer) -> u64 {
         state: input.member("state").clone(),
         message: text("message"),
         args: input.member("args").clone(),
+        caps: input.member("caps").clone(),
         now_ms: input.member("now").integer().unwrap_or(0),
         seed: text("seed"),
         actor: text("actor"),

@@ -120,6 +120,7 @@ export function callOf(
     token: { root: "root", digest: "token" },
     now_ms,
     deadline_ms,
+    revoked: () => undefined,
     behaviour: BEHAVIOUR,
     become: new Map(),
     monitors: operation.ordered ? [ordered] : [],

@@ -5,6 +5,8 @@ interface Turn {
   readonly message: "add" | "read";
   /** Checked against the message's schema before. */
   readonly args: { readonly amount?: number };
+  /** Capabilities that this turn may use, as `{"$cap": id}` in JSON; `sends` beside the reply name them (handler.wit). */
+  readonly caps: readonly { readonly id: number; readonly actor: string }[];
   /** Milliseconds since the epoch. Date.now() and Math.random() follow the turn, too. */
   readonly now: number;
   readonly seed: string;
