@@ -191,12 +191,6 @@ const LEASES: readonly Bug[] = [
     "encodeLease({ ...TOMBSTONE, session, nonce }), {} as never);",
   ),
   bug(
-    "an owner is deposed before he is buried",
-    "cluster/watch.ts",
-    "return seen !== undefined && this.#bury(seen);",
-    "return seen !== undefined;",
-  ),
-  bug(
     "time in which nobody looked counts as silence",
     "cluster/peers.ts",
     "Math.min(look.asked_ms - seen.looked_ms, 2 * this.#options.interval_ms)",
