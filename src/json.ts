@@ -2,9 +2,9 @@
  * Bounded, strict JSON (RFC 8259, restricted to what RFC 7493 calls interoperable).
  *
  * `parseJson` guarantees: valid UTF-8, bounded depth and size, no duplicate names, no `__proto__` member, no lone
- * surrogate, and no number that would be silently altered (an integer past 2^53 - 1, a double past its range, more
- * digits than a double keeps). Money passes through here: a changed amount is worse than a refused one. What was
- * accepted once is accepted again, as the same value, after `JSON.stringify`.
+ * surrogate, no name that needs an escape, and no number that would be silently altered (an integer past 2^53 - 1, a
+ * double past its range, more digits than a double keeps). Money passes through here: a changed amount is worse than a
+ * refused one. What was accepted once is accepted again, as the same value, after `JSON.stringify`.
  */
 import { fromUtf8 } from "./bytes.ts";
 import { type Refusal, refuse } from "./errors.ts";
@@ -27,9 +27,15 @@ export function parseJson(bytes: Uint8Array): { readonly value: Json } | Refusal
   if (text === undefined) return refuse("malformed_request", "the JSON document is not valid UTF-8");
   const scanned = scan(text);
   if (typeof scanned === "string") return refuse("malformed_request", scanned);
+  const plain = withPlainNames(text);
+  if (plain === undefined)
+    return refuse(
+      "malformed_request",
+      "a JSON object has a name with a quote, a backslash or a control character, or with an escape that is none",
+    );
   let value: Json;
   try {
-    value = JSON.parse(text) as Json;
+    value = JSON.parse(plain) as Json;
   } catch {
     return refuse("malformed_request", "the body is not a JSON document");
   }
@@ -75,6 +81,47 @@ function scan(text: string): { readonly members: number } | string {
     if (values > JSON_VALUES_MAX) return `the JSON document has more than ${JSON_VALUES_MAX} values`;
   }
   return { members };
+}
+
+/**
+ * The same document, its names written without escapes. @returns `undefined` where one cannot be
+ *
+ * V8 13.6 (Node 24) misreads a name with an escape, where an object that was parsed before, anybody's, has a name that
+ * ends in a backslash: `{"a\u0062":1}` becomes `{"a\\":1}`. What is accepted here has no such name wherever it is parsed again.
+ */
+function withPlainNames(text: string): string | undefined {
+  if (!text.includes("\\")) return text;
+  let plain = "";
+  let copied = 0;
+  for (let i = 0; i < text.length; i++) {
+    if (text.charCodeAt(i) !== 0x22) continue;
+    const start = i;
+    i = endOfString(text, i);
+    const literal = text.slice(start, i + 1);
+    if (!literal.includes("\\") || !isName(text, i + 1)) continue;
+    const name = unescaped(literal);
+    const written = `"${name}"`;
+    // A lone surrogate is told later what it is.
+    if (name === undefined || (name.isWellFormed() && JSON.stringify(name) !== written)) return undefined;
+    plain += text.slice(copied, start) + written;
+    copied = i + 1;
+  }
+  return plain + text.slice(copied);
+}
+
+/** What stands before a colon is a name. */
+function isName(text: string, end: number): boolean {
+  let i = end;
+  while (" \t\n\r".includes(text.charAt(i)) && i < text.length) i++;
+  return text.charAt(i) === ":";
+}
+
+function unescaped(literal: string): string | undefined {
+  try {
+    return String(JSON.parse(literal));
+  } catch {
+    return undefined;
+  }
 }
 
 function endOfString(text: string, start: number): number {

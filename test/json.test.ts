@@ -21,6 +21,8 @@ const anyNumber = fc.oneof(
   fc.double({ noDefaultInfinity: true, noNaN: true, min: 1e21 }),
 );
 const anyText = fc.string({ unit: "binary", maxLength: 10 });
+/** One that needs no escape. */
+const anyName = anyText.filter((name) => name !== "__proto__" && JSON.stringify(name) === `"${name}"`);
 const anyJson: fc.Arbitrary<Json> = fc.letrec<{ value: Json }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 5 },
@@ -28,11 +30,7 @@ const anyJson: fc.Arbitrary<Json> = fc.letrec<{ value: Json }>((tie) => ({
     anyText,
     anyNumber,
     fc.array(tie("value"), { maxLength: 5 }),
-    fc.dictionary(
-      anyText.filter((name) => name !== "__proto__"),
-      tie("value"),
-      { maxKeys: 5 },
-    ),
+    fc.dictionary(anyName, tie("value"), { maxKeys: 5 }),
   ),
 })).value;
 
@@ -51,6 +49,7 @@ describe("a document is read as JSON.parse reads it", () => {
     const anyScrap = fc.string({ unit: fc.constantFrom(...'{}[]":,\\u01.e-+ntf \n'), maxLength: 12 });
     fc.assert(
       fc.property(anyScrap, (text) => {
+        fc.pre(!/\\.*:/.test(text)); // A name with an escape may be refused.
         let expected: unknown;
         try {
           expected = { value: JSON.parse(text) as unknown };
@@ -123,7 +122,6 @@ describe("no name stands for two values", () => {
     '{"\\u0061":1,"a":2}',
     '{"":1,"":2}',
     '{"1":1,"1":2}',
-    '{"\\n":1,"\\u000a":2}',
     '{"/":1,"\\/":2}',
     '[{"x":{"a":1,"a":2}}]',
     '{"a":{"b":1},"a":{"b":1}}',
@@ -132,7 +130,7 @@ describe("no name stands for two values", () => {
     expect(reason(text)).toContain("two members of one name");
   });
 
-  test.each(['{"a":{"a":1},"b":{"a":1}}', '{"a":"a:a","b":":"}', '{"a\\":":1,"a":2}', '{"é":1,"e\u0301":2}'])(
+  test.each(['{"a":{"a":1},"b":{"a":1}}', '{"a":"a:a","b":":"}', '{"é":1,"e\u0301":2}'])(
     "%s is not: the names differ, or the objects do",
     (text) => {
       expect(valueOf(text)).toEqual(JSON.parse(text));
@@ -141,7 +139,7 @@ describe("no name stands for two values", () => {
 
   test("one name twice is found in any object", () => {
     fc.assert(
-      fc.property(fc.dictionary(anyText, anyJson, { minKeys: 1, maxKeys: 5 }), anyJson, (object, value) => {
+      fc.property(fc.dictionary(anyName, anyJson, { minKeys: 1, maxKeys: 5 }), anyJson, (object, value) => {
         const [name] = Object.keys(object);
         const text = JSON.stringify(object).replace(
           /\}$/,
@@ -150,6 +148,30 @@ describe("no name stands for two values", () => {
         expect(outcome(parse(text))).toBe("malformed_request");
       }),
     );
+  });
+});
+
+describe("a name is what it says, whatever was parsed before", () => {
+  const PRIMER = '{"only here":1,"a\\\\":1}';
+  const ESCAPED = '{"only here":1,"a\\u0062":1}';
+
+  test("also where V8 takes it for another", () => {
+    // An engine that does not, once, needs none of this.
+    for (let i = 0; i < 5; i++) JSON.parse(PRIMER);
+    expect(Object.keys(JSON.parse(ESCAPED))).toContain("a\\");
+    expect(valueOf(ESCAPED)).toEqual({ "only here": 1, ab: 1 });
+    expect(valueOf('{"\\/" \t:"\\\\","b":"\\""}')).toEqual({ "/": "\\", b: '"' });
+  });
+
+  test.each([
+    '{"a\\"":1}',
+    '{"\\\\":1}',
+    '{"a\\n":1}',
+    '{"\\u001f":1}',
+    '[{"x":[{"\\"" : 1}]}]',
+    '{"a\\q":1}',
+  ])("%s is refused", (text) => {
+    expect(reason(text)).toContain("a name with a quote, a backslash");
   });
 });
 

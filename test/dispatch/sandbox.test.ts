@@ -145,12 +145,12 @@ describe("an answer", () => {
       (i32.store8 (i32.add (local.get 0) (local.get 1)) (i32.const 0x7d))
       (i64.or (i64.shl (i64.extend_i32_u (i32.sub (local.get 0) (i32.const 9))) (i64.const 32))
         (i64.extend_i32_u (i32.add (local.get 1) (i32.const 10))))`;
-    const turn = { ...TURN, state: '{"b":1,"a":"é"}', args: { "\u0000": ["\u2028", -0] } };
+    const turn = { ...TURN, state: '{"b":1,"a":"é"}', args: { "\u00e9": ["\u0000\u2028", -0] } };
     expect(run(guest(echo), turn)).toMatchObject({
       reply: {
         state: { b: 1, a: "é" },
         message: "go",
-        args: { "\u0000": ["\u2028", 0] },
+        args: { é: ["\u0000\u2028", 0] },
         caps: [],
         now: TURN.now_ms,
         seed: TURN.seed,

@@ -140,7 +140,8 @@ describe("what the SDK writes", () => {
     fc.constantFrom("$ref", "$$ref", "$", "$x", "a", "$0", "ref"),
     fc.string({ maxLength: 3 }),
   );
-  const named = name.filter((text) => text !== "__proto__");
+  /** Those that no document can have are aside: `__proto__`, and what needs an escape. */
+  const named = name.filter((text) => text !== "__proto__" && JSON.stringify(text) === `"${text}"`);
   const { literal } = fc.letrec<{ literal: Json }>((tie) => ({
     literal: fc.oneof(
       { maxDepth: 4, withCrossShrink: true },
