@@ -11,7 +11,7 @@ import type { VerifiedCaveat, VerifiedChain, VerifiedMacaroon } from "../token/m
 import { type Access, type Caveat, type CaveatName, parseCaveat } from "./caveats.ts";
 import { type Delegations, holderProblems } from "./holders.ts";
 import { CaveatTally } from "./most.ts";
-import { Readings } from "./readings.ts";
+import type { Readings } from "./readings.ts";
 import type { Count } from "./values.ts";
 
 /** What a caveat asks of the actor's own state, where the call is done. */
@@ -53,17 +53,6 @@ export interface Grant {
 export interface Requirements {
   readonly holder: "required" | "optional";
   readonly signatures: Delegations;
-}
-
-/** Refusals: `unknown_caveat`, `caveat_denied`, `token_expired`, `token_invalid`. */
-export function authorize(
-  token: VerifiedMacaroon,
-  access: Access,
-  requirements: Requirements,
-): Grant | Refusal {
-  const authority = Authority.of(token, access.signer, requirements, new Readings());
-  if (isRefusal(authority)) return authority;
-  return authority.refuse(access) ?? authority.grant();
 }
 
 /** A token in the hands of one signer: read once, asked about each of the messages that he sends with it. */

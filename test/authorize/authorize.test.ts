@@ -1,8 +1,9 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { authorize, type Grant, refuseExpired } from "../../src/authorize/authorize.ts";
+import { type Grant, refuseExpired } from "../../src/authorize/authorize.ts";
 import { type Access, parseCaveat } from "../../src/authorize/caveats.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
+import { authorize } from "../support/authorize.ts";
 import { mintVerified } from "../token/arbitrary.ts";
 import { outcome, refused, taken } from "../token/outcome.ts";
 import {

@@ -1,13 +1,14 @@
 /** Law 2 for discharges: every caveat of every one is asked, and is named by its token where it refuses. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { authorize, type Grant } from "../../src/authorize/authorize.ts";
+import type { Grant } from "../../src/authorize/authorize.ts";
 import type { Access } from "../../src/authorize/caveats.ts";
 import { isRefusal, type Refusal } from "../../src/errors.ts";
 import { COUNT_CAVEATS_MAX, WHEN_CAVEATS_MAX } from "../../src/limits.ts";
 import { type Addition, attenuate } from "../../src/token/chain.ts";
 import { type RevocationKind, RevocationSet, subtreeDigest } from "../../src/token/revocation.ts";
 import { verify } from "../../src/token/verify.ts";
+import { authorize } from "../support/authorize.ts";
 import { mint, SECRET } from "../token/arbitrary.ts";
 import { asking, bound, discharge } from "../token/discharges.ts";
 import { outcome, refused, taken } from "../token/outcome.ts";

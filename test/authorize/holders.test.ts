@@ -1,7 +1,7 @@
 /** Handing a bound token on, offline: what each of its holders, former holders and thieves can and cannot do. */
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { authorize, type Grant } from "../../src/authorize/authorize.ts";
+import type { Grant } from "../../src/authorize/authorize.ts";
 import { formatCaveat } from "../../src/authorize/caveats.ts";
 import { toHex } from "../../src/bytes.ts";
 import type { Refusal } from "../../src/errors.ts";
@@ -11,6 +11,7 @@ import type { Signer } from "../../src/signature/scheme.ts";
 import { attenuate } from "../../src/token/chain.ts";
 import type { Macaroon } from "../../src/token/macaroon.ts";
 import { verify } from "../../src/token/verify.ts";
+import { authorize } from "../support/authorize.ts";
 import { mint, SECRET } from "../token/arbitrary.ts";
 import { outcome, refused, taken } from "../token/outcome.ts";
 import { ACCESS, SIGNATURES } from "./arbitrary.ts";
