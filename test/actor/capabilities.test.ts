@@ -126,6 +126,18 @@ describe("an actor holds", () => {
     expect(await node.held()).toEqual([]);
   });
 
+  test("each under its own number: of several, now and later, the one that is named goes out", async () => {
+    const node = new Node();
+    const received = [given("thing/a"), given("thing/b"), given("thing/*")];
+    const reachOf = (answer: Answer | Refusal): string | undefined =>
+      fromUtf8(tokenIn(answer).unsafeCaveats[0]?.cid ?? new Uint8Array());
+    const all = { a: capOf(0), b: capOf(1), c: capOf(2) };
+    const now = await node.go(() => ({ reply: capOf(1), state: all }), { args: all, received });
+    expect(reachOf(now)).toBe("actor = thing/b");
+    expect(reachOf(await node.go(() => ({ reply: capOf(2) })))).toBe("actor = thing/*");
+    expect(reachOf(await node.successor().go(() => ({ reply: capOf(1) })))).toBe("actor = thing/b");
+  });
+
   test("by numbers that are never given again, whatever becomes of it and its node", async () => {
     let node = await holding();
     for (let number = 1; number < 6; number++) {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatCaveat } from "../../src/authorize/caveats.ts";
 import { fromUtf8, toHex, utf8 } from "../../src/bytes.ts";
 import type { Json } from "../../src/json.ts";
+import { CAPABILITY_LENGTH_MAX } from "../../src/limits.ts";
 import {
   type Caller,
   type Description,
@@ -201,6 +202,12 @@ describe("what an actor could never use is refused, with the place", () => {
       problem: { code: "capability_refused", path: "/capability" },
     });
     expect(codeOf(await begin(all, toApprove(all)))).toBe("200");
+  });
+
+  it("one that is too long", async () => {
+    const all = await reviewed();
+    const long = { $cap: `pst_${"A".repeat(CAPABILITY_LENGTH_MAX)}` };
+    expect(await begin(all, long)).toMatchObject({ problem: { code: "too_large", path: "/capability" } });
   });
 
   it("too many of them", async () => {
